@@ -1,0 +1,1 @@
+//! Packet classes shared by the kernel classifier and user space.

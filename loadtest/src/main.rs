@@ -1,0 +1,3 @@
+//! Simulated machines that boot from any boot server.
+
+fn main() {}

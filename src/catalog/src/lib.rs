@@ -1,0 +1,13 @@
+//! What can be served: mapped files, and the entries that can be booted.
+//!
+//! A [`Snapshot`] is immutable; `bootstorm-ingest` builds a new one whenever the images folder
+//! changes and swaps it into the [`Catalog`]. A file in a snapshot is always whole: it maps a copy
+//! that the server owns, named by its digest.
+
+pub mod entry;
+pub mod mapping;
+pub mod snapshot;
+
+pub use entry::{Entry, EntryKind};
+pub use mapping::Mapping;
+pub use snapshot::{Catalog, File, LookupError, Snapshot};

@@ -1,0 +1,208 @@
+//! How bytes get in and out: io_uring, epoll, or the simulated network of the tests.
+//!
+//! A worker owns one driver. The driver reports [`Event`]s; whatever is to be sent is queued with
+//! [`Driver::send`] and [`Driver::write`] and leaves with the next [`Driver::wait`].
+
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrayvec::ArrayVec;
+use bootstorm_catalog::File;
+
+/// A UDP socket of this driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketId(pub(crate) u32);
+
+/// A TCP listener of this driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub(crate) u32);
+
+/// A TCP connection of this driver; the generation tells a reused slot from its predecessor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// Received bytes, until they are given back with [`Driver::recycle`].
+#[derive(Debug)]
+#[must_use = "a buffer that is not recycled is lost to the receive ring"]
+pub struct Buffer {
+    pub(crate) id: u16,
+    pub(crate) range: Range<usize>,
+}
+
+/// Where a datagram came from and where it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Sender.
+    pub source: SocketAddr,
+    /// Our address on the interface that it came in on; for a broadcast the interface's primary
+    /// one, never the broadcast address itself.
+    pub local: IpAddr,
+    /// Index of that interface.
+    pub interface: u32,
+    /// It was sent to a broadcast or multicast address.
+    pub broadcast: bool,
+}
+
+/// What a driver reports.
+#[derive(Debug)]
+pub enum Event {
+    /// A datagram arrived.
+    Datagram {
+        /// On which socket.
+        socket: SocketId,
+        /// From where.
+        arrival: Arrival,
+        /// Its bytes.
+        buffer: Buffer,
+    },
+    /// A connection was accepted; receiving has begun.
+    Accepted {
+        /// By which listener.
+        listener: ListenerId,
+        /// The connection.
+        conn: ConnId,
+        /// The client.
+        peer: SocketAddr,
+        /// Our end.
+        local: SocketAddr,
+    },
+    /// Bytes of a connection.
+    Received {
+        /// The connection.
+        conn: ConnId,
+        /// The bytes.
+        buffer: Buffer,
+    },
+    /// The piece given to [`Driver::write`] was written as far as `bytes`; if that is less than
+    /// the piece, the connection is broken and [`Event::Closed`] follows.
+    Written {
+        /// The connection.
+        conn: ConnId,
+        /// Bytes written.
+        bytes: usize,
+        /// An owned piece's allocation, to be used again.
+        spent: Option<Vec<u8>>,
+    },
+    /// The peer closed its side or the connection broke. The connection is gone for good once the
+    /// worker called [`Driver::close`].
+    Closed {
+        /// The connection.
+        conn: ConnId,
+        /// What broke it, if it was not a plain end.
+        error: Option<std::io::ErrorKind>,
+    },
+    /// [`Waker::wake`] was called.
+    Woken,
+}
+
+/// A datagram, or a whole TFTP window, to be sent.
+#[derive(Debug)]
+#[must_use = "nothing is sent until the driver is given it"]
+pub struct Transmit {
+    /// Through which socket.
+    pub socket: SocketId,
+    /// Where to.
+    pub to: SocketAddr,
+    /// From which of our addresses (packet info); `None` leaves it to the routing table.
+    pub from: Option<IpAddr>,
+    /// Through which interface; 0 leaves it to the routing table.
+    pub interface: u32,
+    /// What.
+    pub payload: Payload,
+}
+
+/// What a [`Transmit`] carries.
+#[derive(Debug)]
+pub enum Payload {
+    /// One packet.
+    Packet(Box<ArrayVec<u8, 1472>>),
+    /// Consecutive TFTP DATA packets out of a file: one send with UDP_SEGMENT where the kernel
+    /// takes it, as many as needed where not.
+    Window {
+        /// The file.
+        file: Arc<File>,
+        /// Number of the first block on the wire (already rolled over).
+        first_number: u16,
+        /// Byte in the file where the first block begins.
+        offset: u64,
+        /// How many blocks; the last may be short or empty.
+        blocks: u16,
+        /// Block size.
+        block_size: u16,
+        /// The number that follows 65535: 0, or 1 where so configured.
+        rollover: u16,
+    },
+}
+
+/// A piece of a response.
+#[derive(Debug)]
+pub enum Piece {
+    /// Bytes made for this connection; the allocation comes back in [`Event::Written`].
+    Owned(Vec<u8>),
+    /// Bytes straight from the map.
+    Mapped(Arc<File>, Range<u64>),
+}
+
+/// The driver cannot take more at this moment: wait for events first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
+/// Wakes a driver that waits, from any thread.
+#[derive(Clone, Debug)]
+pub struct Waker {
+    pub(crate) eventfd: Arc<std::os::fd::OwnedFd>,
+}
+
+/// Bytes in and out, by completion.
+pub trait Driver {
+    /// Takes a bound, configured UDP socket (packet info on) and begins to receive.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    fn add_udp(&mut self, socket: UdpSocket) -> std::io::Result<SocketId>;
+
+    /// Takes a listening socket and begins to accept.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    fn add_listener(&mut self, listener: TcpListener) -> std::io::Result<ListenerId>;
+
+    /// Sends what is queued and sleeps until something happens or `until` has come.
+    ///
+    /// # Errors
+    /// Only what ends the worker: the ring itself failed.
+    fn wait(&mut self, until: Option<Instant>) -> std::io::Result<()>;
+
+    /// The next event of the last [`Driver::wait`].
+    fn next_event(&mut self) -> Option<Event>;
+
+    /// The bytes behind a buffer.
+    fn bytes(&self, buffer: &Buffer) -> &[u8];
+
+    /// Gives a buffer back to the receive ring.
+    fn recycle(&mut self, buffer: Buffer);
+
+    /// Queues a datagram or a window.
+    ///
+    /// # Errors
+    /// [`Busy`] with the transmit back when every send slot is taken.
+    fn send(&mut self, transmit: Transmit) -> Result<(), (Busy, Transmit)>;
+
+    /// Queues a piece of a response; at most one is under way for a connection, and
+    /// [`Event::Written`] says when the next may follow.
+    fn write(&mut self, conn: ConnId, piece: Piece);
+
+    /// Ends a connection: orderly when nothing is under way, else at once. Its slot is reused.
+    fn close(&mut self, conn: ConnId);
+
+    /// The clock: monotonic time, virtual in the simulated driver.
+    fn now(&self) -> Instant;
+
+    /// Wakes this driver from other threads.
+    fn waker(&self) -> Waker;
+}

@@ -1,0 +1,1 @@
+//! Copies images in, hashes them and publishes the catalog.

@@ -1,0 +1,1 @@
+//! What iPXE sends, and the scripts it is sent.

@@ -1,0 +1,139 @@
+//! What happens to a machine while it boots, as the data plane tells the control plane.
+//!
+//! Events travel through one bounded queue; when it is full the data plane drops and counts them
+//! rather than wait.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bootstorm_proto::dhcp::Asker;
+use bootstorm_proto::types::{ClientArch, MacAddress, MachineGuid};
+
+/// One thing that happened to one machine.
+#[derive(Clone, Debug)]
+pub struct BootEvent {
+    /// When.
+    pub at: SystemTime,
+    /// The machine's MAC, where the packet shows it (DHCP, scripts).
+    pub mac: Option<MacAddress>,
+    /// The machine's address, where it has one.
+    pub ip: Option<IpAddr>,
+    /// What.
+    pub what: What,
+}
+
+/// How a file travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// TFTP.
+    Tftp,
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl Protocol {
+    /// Lower-case name, as labels and logs spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tftp => "tftp",
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// A stable code such as `dhcp.not-pxe`, documented in docs/reference/reasons.md, and its words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Stable: scripts and people search for it.
+    pub code: &'static str,
+    /// What happened, with the evidence in it.
+    pub text: Cow<'static, str>,
+}
+
+/// Names one transfer or body within this run of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TransferId(pub u64);
+
+/// The kinds of event.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A boot request was read from DHCP.
+    Asked {
+        /// Which program asked.
+        asker: Asker,
+        /// First architecture that it named.
+        arch: ClientArch,
+        /// Machine GUID.
+        guid: Option<MachineGuid>,
+        /// Relay.
+        relay: Option<IpAddr>,
+    },
+    /// It was answered with this file or URL.
+    Answered {
+        /// File or URL.
+        file: Arc<str>,
+    },
+    /// It was not answered.
+    Silent {
+        /// Why.
+        reason: Reason,
+    },
+    /// The machine was overheard taking the address in `ip` from the DHCP server.
+    Leased,
+    /// A file began to travel.
+    Started {
+        /// Which transfer.
+        id: TransferId,
+        /// How.
+        protocol: Protocol,
+        /// File.
+        file: Arc<str>,
+        /// Bytes to send.
+        size: u64,
+    },
+    /// Bytes acknowledged or written so far; at most a few a second for a transfer.
+    Progress {
+        /// Which transfer.
+        id: TransferId,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// The last byte arrived (TFTP) or was written (HTTP).
+    Finished {
+        /// Which transfer.
+        id: TransferId,
+        /// Bytes.
+        bytes: u64,
+        /// Bytes sent more than once.
+        resent: u64,
+    },
+    /// A transfer ended early.
+    Broken {
+        /// Which transfer.
+        id: TransferId,
+        /// Bytes that had arrived.
+        bytes: u64,
+        /// Why.
+        reason: Reason,
+    },
+    /// A request that led to no transfer: refused, not found, a size probe, a failed handshake.
+    Refused {
+        /// How it came.
+        protocol: Protocol,
+        /// What was asked for, if it got that far.
+        file: Option<Arc<str>>,
+        /// Why.
+        reason: Reason,
+    },
+    /// A script was handed out.
+    Script {
+        /// What it boots, as shown in the menu: an entry's id, `menu` or `local`.
+        boots: Arc<str>,
+    },
+}

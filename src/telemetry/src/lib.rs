@@ -1,0 +1,4 @@
+//! Metrics, boot events, logging.
+#![forbid(unsafe_code)]
+
+pub mod event;

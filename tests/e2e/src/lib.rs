@@ -1,0 +1,1 @@
+//! Boots real firmware from the server in network namespaces.

@@ -1,0 +1,3 @@
+//! What people run while developing.
+
+fn main() {}
