@@ -1,4 +1,12 @@
 //! The data plane: pinned threads, one ring each, no async runtime.
 
 pub mod driver;
+mod engine;
+mod error;
 pub mod handoff;
+mod http_service;
+mod limits;
+mod worker;
+
+pub use engine::{Bound, DataPorts, DriverChoice, Engine, EngineConfig, Seams, TftpConfig};
+pub use error::{EngineError, Holder};

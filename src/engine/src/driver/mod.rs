@@ -30,6 +30,7 @@ pub struct ConnId {
 #[derive(Debug)]
 #[must_use = "a buffer that is not recycled is lost to the receive ring"]
 pub struct Buffer {
+    pub(crate) group: u16,
     pub(crate) id: u16,
     pub(crate) range: Range<usize>,
 }
@@ -116,11 +117,14 @@ pub struct Transmit {
     pub payload: Payload,
 }
 
+/// One datagram of at most an Ethernet frame's size.
+pub type Packet = ArrayVec<u8, 1472>;
+
 /// What a [`Transmit`] carries.
 #[derive(Debug)]
 pub enum Payload {
     /// One packet.
-    Packet(Box<ArrayVec<u8, 1472>>),
+    Packet(Box<Packet>),
     /// Consecutive TFTP DATA packets out of a file: one send with UDP_SEGMENT where the kernel
     /// takes it, as many as needed where not.
     Window {
@@ -158,6 +162,22 @@ pub struct Waker {
     pub(crate) eventfd: Arc<std::os::fd::OwnedFd>,
 }
 
+impl Waker {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        use rustix::event::{EventfdFlags, eventfd};
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self {
+            eventfd: Arc::new(eventfd),
+        })
+    }
+
+    /// Makes the driver's wait return with [`Event::Woken`].
+    pub fn wake(&self) {
+        // A full counter means that a wake-up is pending already.
+        let _ = rustix::io::write(&self.eventfd, &1u64.to_ne_bytes());
+    }
+}
+
 /// Bytes in and out, by completion.
 pub trait Driver {
     /// Takes a bound, configured UDP socket (packet info on) and begins to receive.
@@ -166,11 +186,21 @@ pub trait Driver {
     /// What the kernel answered.
     fn add_udp(&mut self, socket: UdpSocket) -> std::io::Result<SocketId>;
 
+    /// Opens a UDP socket of its own at `address` and begins to receive: TFTP data ports are
+    /// opened when they are first needed.
+    ///
+    /// # Errors
+    /// What the kernel answered; `AddrInUse` when somebody else has the port.
+    fn bind_udp(&mut self, address: SocketAddr) -> std::io::Result<SocketId>;
+
     /// Takes a listening socket and begins to accept.
     ///
     /// # Errors
     /// What the kernel answered.
     fn add_listener(&mut self, listener: TcpListener) -> std::io::Result<ListenerId>;
+
+    /// Accepts no further connections from `listener`.
+    fn stop_listening(&mut self, listener: ListenerId);
 
     /// Sends what is queued and sleeps until something happens or `until` has come.
     ///
@@ -187,6 +217,9 @@ pub trait Driver {
     /// Gives a buffer back to the receive ring.
     fn recycle(&mut self, buffer: Buffer);
 
+    /// An empty packet out of the driver's pool; it goes back there once it was sent.
+    fn packet(&mut self) -> Box<Packet>;
+
     /// Queues a datagram or a window.
     ///
     /// # Errors
@@ -197,7 +230,8 @@ pub trait Driver {
     /// [`Event::Written`] says when the next may follow.
     fn write(&mut self, conn: ConnId, piece: Piece);
 
-    /// Ends a connection: orderly when nothing is under way, else at once. Its slot is reused.
+    /// Ends a connection: orderly when nothing is under way (what was written still arrives), else
+    /// at once. No event names it afterwards; closing twice does nothing.
     fn close(&mut self, conn: ConnId);
 
     /// The clock: monotonic time, virtual in the simulated driver.
