@@ -1,18 +1,43 @@
 //! What can be booted.
 
 use bootstorm_proto::types::Family;
+use bootstorm_telemetry::event::Reason;
 
 /// One line of the menu.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Stable name for `--boot`, configuration and scripts: `[a-z0-9._-]+`.
     pub id: String,
-    /// What the menu shows.
+    /// What the menu shows: one line without control characters.
     pub title: String,
     /// How it boots.
     pub kind: EntryKind,
     /// Families that can boot it; empty means all.
     pub families: Vec<Family>,
+    /// Not in the menu, but can be named.
+    pub hidden: bool,
+    /// Why it cannot be booted: such an entry is listed for people, never offered to machines.
+    pub unbootable: Option<Reason>,
+}
+
+impl Entry {
+    /// An entry for all families that is shown and can be booted.
+    pub fn new(id: impl Into<String>, title: impl Into<String>, kind: EntryKind) -> Self {
+        Self {
+            id: id.into(),
+            title: title.into(),
+            kind,
+            families: Vec::new(),
+            hidden: false,
+            unbootable: None,
+        }
+    }
+
+    /// The machine can boot it.
+    #[must_use]
+    pub fn boots(&self, family: Family) -> bool {
+        self.unbootable.is_none() && (self.families.is_empty() || self.families.contains(&family))
+    }
 }
 
 /// How an entry boots. Paths are relative to the images folder, with `/`.
@@ -35,15 +60,45 @@ pub enum EntryKind {
         index: u32,
         /// Files to inject: name in System32, path.
         inject: Vec<(String, String)>,
+        /// The wimboot program for the image's architecture.
+        wimboot: String,
+        /// Words for wimboot's command line, such as `gui`; empty for the default.
+        args: String,
     },
     /// An EFI program.
     Efi {
         /// The program.
         program: String,
+        /// Its command line; mostly empty.
+        args: String,
     },
     /// An ISO image, as a virtual drive.
     Iso {
         /// The image.
         image: String,
     },
+}
+
+impl EntryKind {
+    /// `linux`, `wim`, `efi` or `iso`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Linux { .. } => "linux",
+            Self::Wim { .. } => "wim",
+            Self::Efi { .. } => "efi",
+            Self::Iso { .. } => "iso",
+        }
+    }
+
+    /// The file that the entry stands for.
+    #[must_use]
+    pub fn main_file(&self) -> &str {
+        match self {
+            Self::Linux { kernel, .. } => kernel,
+            Self::Wim { wim, .. } => wim,
+            Self::Efi { program, .. } => program,
+            Self::Iso { image } => image,
+        }
+    }
 }

@@ -3,11 +3,19 @@
 //! A [`Snapshot`] is immutable; `bootstorm-ingest` builds a new one whenever the images folder
 //! changes and swaps it into the [`Catalog`]. A file in a snapshot is always whole: it maps a copy
 //! that the server owns, named by its digest.
+#![deny(unsafe_code)]
 
 pub mod entry;
+#[expect(
+    unsafe_code,
+    reason = "mapping a file is unsafe by nature; nothing else here is"
+)]
 pub mod mapping;
+pub mod path;
+pub mod problem;
 pub mod snapshot;
 
 pub use entry::{Entry, EntryKind};
 pub use mapping::Mapping;
-pub use snapshot::{Catalog, File, LookupError, Snapshot};
+pub use problem::Problem;
+pub use snapshot::{Catalog, ETag, File, LookupError, Snapshot};

@@ -1,17 +1,29 @@
 //! The only place that maps files into memory.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
-use std::ops::Deref;
-use std::path::Path;
+use std::ops::{Deref, Range};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
 
-/// A whole file, read-only, in memory.
-#[derive(Debug)]
+/// A whole file, read-only, in memory. Clones share the map.
+#[derive(Clone, Debug)]
 pub struct Mapping {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     // An empty file cannot be mapped.
     map: Option<Mmap>,
+    origin: PathBuf,
+    device: u64,
+    inode: u64,
+    intact: AtomicBool,
 }
 
 impl Mapping {
@@ -21,13 +33,72 @@ impl Mapping {
     /// What opening or mapping the file answered.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        if file.metadata()?.len() == 0 {
-            return Ok(Self { map: None });
+        let meta = file.metadata()?;
+        let map = if meta.len() == 0 {
+            None
+        } else {
+            // SAFETY: the file is a read-only, digest-named copy in the server's own data folder,
+            // which is only ever unlinked or renamed over. Should somebody truncate it all the
+            // same, the watcher condemns the mapping and nobody reads it any more.
+            Some(unsafe { Mmap::map(&file)? })
+        };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                map,
+                origin: path.to_owned(),
+                device: meta.dev(),
+                inode: meta.ino(),
+                intact: AtomicBool::new(true),
+            }),
+        })
+    }
+
+    /// The bytes at `range`; `None` when they are not all there, or when the copy was tampered
+    /// with and must not be read any more.
+    #[must_use]
+    pub fn range(&self, range: Range<u64>) -> Option<&[u8]> {
+        let start = usize::try_from(range.start).ok()?;
+        let end = usize::try_from(range.end).ok()?;
+        self.is_intact().then(|| self.get(start..end)).flatten()
+    }
+
+    /// The copy has not changed below the map, as far as is known. Costs one relaxed load, so it
+    /// can be asked before each window.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.shared.intact.load(Ordering::Relaxed)
+    }
+
+    /// Looks at the copy on the disk and condemns the mapping, for good, when its length changed.
+    /// Costs one `stat`. An unlinked or replaced copy is no harm: the map keeps the old one.
+    pub fn verify(&self) -> bool {
+        if let Ok(meta) = std::fs::metadata(&self.shared.origin)
+            && self.is_of(&meta)
+            && meta.len() != self.len() as u64
+        {
+            self.shared.intact.store(false, Ordering::Relaxed);
         }
-        // SAFETY: the file is a digest-named copy in the server's own data folder: nothing
-        // truncates or rewrites it while it is mapped; it is only ever unlinked.
-        let map = unsafe { Mmap::map(&file)? };
-        Ok(Self { map: Some(map) })
+        self.is_intact()
+    }
+
+    /// Reads all pages in, so that the first client does not wait for the disk.
+    pub fn prefault(&self) {
+        if let Some(map) = &self.shared.map
+            && map.advise(Advice::PopulateRead).is_err()
+        {
+            // Linux before 5.14 has no populate; reading ahead is next best, and only a hint.
+            let _ = map.advise(Advice::WillNeed);
+        }
+    }
+
+    /// The copy that is mapped.
+    #[must_use]
+    pub fn origin(&self) -> &Path {
+        &self.shared.origin
+    }
+
+    fn is_of(&self, meta: &Metadata) -> bool {
+        meta.dev() == self.shared.device && meta.ino() == self.shared.inode
     }
 }
 
@@ -35,6 +106,6 @@ impl Deref for Mapping {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or_default()
+        self.shared.map.as_deref().unwrap_or_default()
     }
 }

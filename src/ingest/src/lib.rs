@@ -1,1 +1,256 @@
 //! Copies images in, hashes them and publishes the catalog.
+//!
+//! One thread owns everything here: it walks the images folder, copies what is new into
+//! `DATA/blobs/<sha256>`, and publishes a [`Snapshot`](bootstorm_catalog::Snapshot) whenever
+//! something changed.
+#![forbid(unsafe_code)]
+
+mod run;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bootstorm_catalog::{Catalog, Problem};
+
+/// What to ingest and where to keep it.
+#[derive(Clone, Debug)]
+pub struct IngestConfig {
+    /// The images folder; made when it is missing.
+    pub images: PathBuf,
+    /// The data folder: copies go to `blobs/`, the index to `index.json`.
+    pub data: PathBuf,
+    /// Files and folders outside the images folder that are served too, unless the images folder
+    /// holds a file of the same name.
+    pub fallbacks: Vec<Fallback>,
+}
+
+/// A file or a folder that fills a gap in the images folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// Where it appears: a folder such as `boot`, or a file such as `boot/shimx64.efi`.
+    pub path: String,
+    /// What appears there; nothing happens while it does not exist.
+    pub source: PathBuf,
+}
+
+impl IngestConfig {
+    /// The defaults: with the boot programs that Debian's packages bring.
+    pub fn new(images: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Self {
+        Self {
+            images: images.into(),
+            data: data.into(),
+            fallbacks: Fallback::debian(),
+        }
+    }
+}
+
+impl Fallback {
+    /// Where Debian keeps iPXE, the signed shim and the signed GRUB.
+    #[must_use]
+    pub fn debian() -> Vec<Self> {
+        [
+            ("boot", "/usr/lib/ipxe"),
+            ("boot/shimx64.efi", "/usr/lib/shim/shimx64.efi.signed"),
+            (
+                "boot/grubx64.efi",
+                "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed",
+            ),
+            ("boot/shimaa64.efi", "/usr/lib/shim/shimaa64.efi.signed"),
+            (
+                "boot/grubaa64.efi",
+                "/usr/lib/grub/arm64-efi-signed/grubnetaa64.efi.signed",
+            ),
+        ]
+        .into_iter()
+        .map(|(path, source)| Self {
+            path: path.into(),
+            source: source.into(),
+        })
+        .collect()
+    }
+}
+
+/// What the ingest has to say while it works. `Display` gives the line for the log.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Report {
+    /// The images folder was missing and was made.
+    FolderMade(PathBuf),
+    /// io_uring cannot be had; plain file calls do the work.
+    PlainFiles(String),
+    /// One file was copied in.
+    Copied {
+        /// Path below the images folder.
+        path: String,
+        /// Length.
+        bytes: u64,
+        /// How long copying and hashing took.
+        took: Duration,
+        /// The file system shares the blocks: nothing was written.
+        shared: bool,
+    },
+    /// A file is not served any more.
+    Gone {
+        /// Path below the images folder.
+        path: String,
+    },
+    /// Something is wrong with a file, an entry or the disk.
+    Trouble(Problem),
+    /// A snapshot was published.
+    Published {
+        /// Files in it.
+        files: usize,
+        /// Entries in it.
+        entries: usize,
+    },
+}
+
+/// Why the ingest cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The images folder is missing and cannot be made.
+    #[error(
+        "cannot make the images folder {path}: {source}; make it by hand or name another with --images"
+    )]
+    Images {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The images folder is no folder.
+    #[error("{0} is not a folder; name the folder that holds the images with --images")]
+    NotAFolder(PathBuf),
+    /// The data folder cannot be written to.
+    #[error(
+        "cannot write to the data folder {path}: {source}; give it to the user that runs bootstorm, or name another with --data"
+    )]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No thread could be started.
+    #[error("cannot start the ingest thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+impl IngestError {
+    /// Stable code, see docs/reference/reasons.md.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Images { .. } | Self::NotAFolder(_) => "ingest.images-folder",
+            Self::Data { .. } => "ingest.data-folder",
+            Self::Thread(_) => "ingest.no-thread",
+        }
+    }
+}
+
+/// The running ingest. Dropping it stops the thread.
+#[derive(Debug)]
+pub struct Ingest {
+    control: Arc<run::Control>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Ingest {
+    /// Starts the thread. `report` is called on it for everything that is worth a line.
+    ///
+    /// # Errors
+    /// [`IngestError`]; later trouble comes through `report` and the snapshot's problems instead.
+    pub fn start(
+        config: IngestConfig,
+        catalog: Arc<Catalog>,
+        report: impl FnMut(Report) + Send + 'static,
+    ) -> Result<Self, IngestError> {
+        let control = Arc::new(run::Control::default());
+        let worker = run::Worker::new(config, catalog, Arc::clone(&control), Box::new(report))?;
+        let thread = std::thread::Builder::new()
+            .name("ingest".into())
+            .spawn(move || worker.run())
+            .map_err(IngestError::Thread)?;
+        Ok(Self {
+            control,
+            thread: Some(thread),
+        })
+    }
+
+    /// Waits until everything that was in the folder at the start is published. `false`: the
+    /// ingest was stopped before that.
+    pub fn first_pass(&self) -> bool {
+        self.control.wait_first_pass()
+    }
+
+    /// The first full pass is published; does not wait.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.control.is_ready()
+    }
+
+    /// Looks through the folder now instead of waiting for the next change.
+    pub fn rescan(&self) {
+        self.control.rescan();
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        self.control.stop();
+        if let Some(thread) = self.thread.take() {
+            // A panic was reported by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FolderMade(path) => write!(f, "made the images folder {}", path.display()),
+            Self::PlainFiles(why) => {
+                write!(
+                    f,
+                    "io_uring cannot be had ({why}): images are copied by plain file calls"
+                )
+            }
+            Self::Copied {
+                path,
+                bytes,
+                took,
+                shared,
+            } => {
+                let verb = if *shared { "shared" } else { "copied" };
+                write!(
+                    f,
+                    "{verb} {path:?} {} in {:.1} s",
+                    Size(*bytes),
+                    took.as_secs_f64()
+                )
+            }
+            Self::Gone { path } => write!(f, "{path:?} is gone and not served any more"),
+            Self::Trouble(problem) => problem.fmt(f),
+            Self::Published { files, entries } => {
+                write!(f, "serving {files} files, {entries} entries")
+            }
+        }
+    }
+}
+
+/// A number of bytes for people.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            n if n < 1 << 10 => write!(f, "{n} B"),
+            n if n < 1 << 20 => write!(f, "{} KiB", n >> 10),
+            n if n < 10 << 30 => write!(f, "{} MiB", n >> 20),
+            n => write!(f, "{} GiB", n >> 30),
+        }
+    }
+}
