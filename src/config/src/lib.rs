@@ -1,1 +1,24 @@
 //! The configuration file: wire form, checked model, diagnostics.
+//!
+//! [`Config::default`] is what the server does without a file. [`Config::load`] reads a file and
+//! tells everything that is wrong with it at once, each with file, line and column; command-line
+//! options are then laid over the model and [`Config::lint`] looks at the result again.
+#![forbid(unsafe_code)]
+
+mod diagnostic;
+mod lint;
+mod listen;
+mod load;
+mod model;
+mod place;
+mod suggest;
+mod wire;
+
+pub use diagnostic::{Diagnostic, Place, Severity};
+pub use lint::{Finding, entry_id_problem};
+pub use listen::{Listen, ListenAt, ListenError, Listener};
+pub use load::{Loaded, Rejected};
+pub use model::{
+    Boot, Config, DataPorts, Driver, LogFormat, Machine, Scheme, Tftp, Tls, UefiOffer, Xdp,
+    parse_data_ports,
+};

@@ -1,0 +1,372 @@
+//! From a file to the checked model, with everything that is wrong with it.
+
+use std::fmt;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bootstorm_proto::types::{BlockSize, Family, WindowSize};
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::DeTable;
+
+use crate::lint::{Finding, MENU_TIMEOUT_MAX};
+use crate::{Config, Diagnostic, Listener, Machine, Place, Severity, wire};
+use crate::{listen, model, place, suggest};
+
+/// The largest file that is read, in bytes: some hundred thousand machines.
+const FILE_MAX: u64 = 16 * 1024 * 1024;
+
+/// After so many problems of shape the file is not what it claims to be.
+const SHAPE_PROBLEMS_MAX: usize = 64;
+
+/// A file that was read.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Loaded {
+    /// The configuration; `None` when there are errors.
+    pub config: Option<Config>,
+    /// Everything that is wrong, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A configuration with errors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Everything that is wrong.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, diagnostic) in self.diagnostics.iter().enumerate() {
+            let newline = if at == 0 { "" } else { "\n" };
+            write!(f, "{newline}{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+impl Loaded {
+    /// The configuration and its warnings.
+    ///
+    /// # Errors
+    /// [`Rejected`] when there is an error among the diagnostics.
+    pub fn accept(self) -> Result<(Config, Vec<Diagnostic>), Rejected> {
+        let diagnostics = self.diagnostics;
+        match self.config {
+            Some(config) => Ok((config, diagnostics)),
+            None => Err(Rejected { diagnostics }),
+        }
+    }
+
+    /// The worst that was found.
+    #[must_use]
+    pub fn worst(&self) -> Option<Severity> {
+        self.diagnostics.iter().map(|d| d.severity).max()
+    }
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it start at the file's own folder.
+    pub fn load(path: &Path) -> Loaded {
+        match read(path) {
+            Ok(text) => Self::parse(&text, path),
+            Err(diagnostic) => Loaded {
+                config: None,
+                diagnostics: vec![*diagnostic],
+            },
+        }
+    }
+
+    /// The same for a text that `path` is said to hold.
+    pub fn parse(text: &str, path: &Path) -> Loaded {
+        let (mut table, errors) = DeTable::parse_recoverable(text);
+        let mut diagnostics: Vec<_> = errors.iter().map(|e| syntax(e, text, path)).collect();
+        let mut config = Self::default();
+        if diagnostics.is_empty() {
+            let original = table.get_ref().clone();
+            let file = read_shape(&mut table, text, path, &mut diagnostics);
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let mut findings = take(&mut config, file, folder);
+            findings.extend(config.lint());
+            diagnostics.extend(findings.into_iter().map(|finding| {
+                let at = place::of_key(&original, &finding.key).map_or(0, |span| span.start);
+                finding.at(place::of_offset(path, text, at))
+            }));
+        }
+        let position = |d: &Diagnostic| d.place.as_ref().map(|p| (p.line, p.column));
+        diagnostics.sort_by_key(position);
+        let good = diagnostics.iter().all(|d| d.severity < Severity::Error);
+        Loaded {
+            config: good.then_some(config),
+            diagnostics,
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
+    let error = |code, text: String, hint: &str, offset: Option<(&str, usize)>| {
+        Box::new(Diagnostic {
+            severity: Severity::Error,
+            code,
+            text,
+            hint: Some(hint.to_owned()),
+            place: Some(offset.map_or_else(
+                || place::of_offset(path, "", 0),
+                |(text, offset)| place::of_offset(path, text, offset),
+            )),
+        })
+    };
+    let unreadable = |e: std::io::Error| {
+        error(
+            "config.unreadable",
+            format!("the file cannot be read: {e}"),
+            "without --config the built-in defaults are used",
+            None,
+        )
+    };
+    let size = fs::metadata(path).map_err(unreadable)?.len();
+    if size > FILE_MAX {
+        return Err(error(
+            "config.too-large",
+            format!("{size} bytes are more than a configuration may have ({FILE_MAX})"),
+            "is this the right file?",
+            None,
+        ));
+    }
+    let bytes = fs::read(path).map_err(unreadable)?;
+    String::from_utf8(bytes).map_err(|e| {
+        let good = e.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(&e.as_bytes()[..good]).into_owned();
+        error(
+            "config.syntax",
+            "this is not UTF-8 text".to_owned(),
+            "save the file as UTF-8",
+            Some((&text, good)),
+        )
+    })
+}
+
+fn syntax(e: &toml::de::Error, text: &str, path: &Path) -> Diagnostic {
+    let offset = e.span().map_or(0, |span| span.start);
+    Diagnostic {
+        severity: Severity::Error,
+        code: "config.syntax",
+        text: one_line(e.message()),
+        hint: None,
+        place: Some(place::of_offset(path, text, offset)),
+    }
+}
+
+/// Serde stops at the first problem: note it, take it out, and look again.
+fn read_shape(
+    table: &mut Spanned<DeTable<'_>>,
+    text: &str,
+    path: &Path,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> wire::File {
+    for _ in 0..SHAPE_PROBLEMS_MAX {
+        match wire::File::deserialize(toml::Deserializer::from(table.clone())) {
+            Ok(file) => return file,
+            Err(e) => {
+                let span = e.span().unwrap_or(0..0);
+                diagnostics.push(shape(
+                    &e,
+                    &span,
+                    text,
+                    place::of_offset(path, text, span.start),
+                ));
+                if !place::remove(table.get_mut(), &span) {
+                    break;
+                }
+            }
+        }
+    }
+    wire::File::default()
+}
+
+fn shape(e: &toml::de::Error, span: &Range<usize>, text: &str, place: Place) -> Diagnostic {
+    let message = one_line(e.message());
+    let written = text.get(span.clone()).unwrap_or_default();
+    let written = written.trim_matches(['"', '\'']);
+    // Serde lists the alternatives in backquotes after the word `expected`.
+    let expected = message.split_once("expected").map_or("", |(_, list)| list);
+    let alternatives: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    let code = if message.starts_with("unknown field") {
+        "config.unknown-key"
+    } else {
+        "config.bad-value"
+    };
+    let meant = suggest::nearest(written, alternatives.iter().copied());
+    Diagnostic {
+        severity: Severity::Error,
+        code,
+        hint: meant.map(|word| format!("did you mean `{word}`?")),
+        text: message
+            .replace("unknown field", "there is no key")
+            .replace("unknown variant", "there is no choice"),
+        place: Some(place),
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Lays the file over the defaults.
+fn take(config: &mut Config, file: wire::File, folder: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let in_folder = |path: PathBuf| folder.join(path);
+    if let Some(images) = file.images {
+        config.images = in_folder(images);
+    }
+    if let Some(data) = file.data {
+        config.data = in_folder(data);
+    }
+    config.interfaces = file.interfaces.unwrap_or_default();
+    config.host = file.host.map(|host| host.to_ascii_lowercase());
+    config.workers = file.workers;
+    config.driver = file.driver.unwrap_or(config.driver);
+    config.xdp = file.xdp.unwrap_or(config.xdp);
+    config.log_format = file.log_format.unwrap_or(config.log_format);
+    config.tls.certificate = file.tls.certificate.map(in_folder);
+    config.tls.key = file.tls.key.map(in_folder);
+    config.tls.dhe = file.tls.dhe.unwrap_or(config.tls.dhe);
+    take_listen(config, &file.listen, &mut findings);
+    take_boot(config, file.boot, &mut findings);
+    take_tftp(config, &file.tftp, &mut findings);
+    take_machines(config, file.machine, &mut findings);
+    findings
+}
+
+fn take_listen(config: &mut Config, listen: &wire::Listen, findings: &mut Vec<Finding>) {
+    for listener in Listener::ALL {
+        let written = match listener {
+            Listener::Dhcp => &listen.dhcp,
+            Listener::Pxe => &listen.pxe,
+            Listener::Dhcp6 => &listen.dhcp6,
+            Listener::Tftp => &listen.tftp,
+            Listener::Http => &listen.http,
+            Listener::Https => &listen.https,
+            Listener::Web => &listen.web,
+            Listener::Syslog => &listen.syslog,
+        };
+        match written
+            .as_deref()
+            .map(|w| listen::parse_address(listener, w))
+        {
+            None => {}
+            Some(Ok(at)) => *config.listen.get_mut(listener) = at,
+            Some(Err(e)) => findings.push(Finding::bad_value(
+                format!("listen.{}", listener.name()),
+                e.to_string(),
+            )),
+        }
+    }
+}
+
+fn take_boot(config: &mut Config, boot: wire::Boot, findings: &mut Vec<Finding>) {
+    let to = &mut config.boot;
+    to.default = boot.default;
+    to.script_scheme = boot.script_scheme.unwrap_or(to.script_scheme);
+    to.http_boot_scheme = boot.http_boot_scheme.unwrap_or(to.http_boot_scheme);
+    to.uefi = boot.uefi.unwrap_or(to.uefi);
+    to.response_delay = boot.response_delay.unwrap_or(to.response_delay);
+    match boot.menu_timeout {
+        None => {}
+        Some(seconds) if seconds <= MENU_TIMEOUT_MAX => {
+            to.menu_timeout = Duration::from_secs(seconds.into());
+        }
+        Some(seconds) => findings.push(Finding::bad_value(
+            "boot.menu_timeout",
+            format!("{seconds} seconds are more than a day ({MENU_TIMEOUT_MAX}); 0 waits for ever"),
+        )),
+    }
+    let nbp = boot.nbp;
+    let families = [
+        (Family::Bios, nbp.bios),
+        (Family::Ia32, nbp.ia32),
+        (Family::X64, nbp.x64),
+        (Family::Arm32, nbp.arm32),
+        (Family::Arm64, nbp.arm64),
+        (Family::Riscv32, nbp.riscv32),
+        (Family::Riscv64, nbp.riscv64),
+        (Family::Loong32, nbp.loong32),
+        (Family::Loong64, nbp.loong64),
+    ];
+    for (family, names) in families {
+        if let Some(wire::Names(names)) = names {
+            to.nbp.insert(family, names);
+        }
+    }
+}
+
+fn take_tftp(config: &mut Config, tftp: &wire::Tftp, findings: &mut Vec<Finding>) {
+    let to = &mut config.tftp;
+    match tftp.data_ports.as_deref().map(model::parse_data_ports) {
+        None => {}
+        Some(Ok(ports)) => to.data_ports = ports,
+        Some(Err(text)) => findings.push(Finding::bad_value("tftp.data_ports", text)),
+    }
+    match tftp.max_window.map(WindowSize::try_from) {
+        None => {}
+        Some(Ok(window)) => to.max_window = window,
+        Some(Err(e)) => findings.push(Finding::bad_value("tftp.max_window", e.to_string())),
+    }
+    match tftp.max_block.map(BlockSize::try_from) {
+        None => {}
+        Some(Ok(block)) => to.max_block = Some(block),
+        Some(Err(e)) => findings.push(Finding::bad_value("tftp.max_block", e.to_string())),
+    }
+    match tftp.rollover {
+        None => {}
+        Some(number @ (0 | 1)) => to.rollover = number,
+        Some(number) => findings.push(Finding::bad_value(
+            "tftp.rollover",
+            format!("block numbers can go on at 0 or 1 after 65535, not at {number}"),
+        )),
+    }
+}
+
+fn take_machines(config: &mut Config, machines: Vec<wire::Machine>, findings: &mut Vec<Finding>) {
+    for (index, machine) in machines.into_iter().enumerate() {
+        let key = |name: &str| format!("machine[{index}].{name}");
+        let problems = findings.len();
+        let mac = read_or_note(machine.mac.as_deref(), || key("mac"), findings);
+        let guid = read_or_note(machine.guid.as_deref(), || key("guid"), findings);
+        if mac.is_none() && guid.is_none() && findings.len() == problems {
+            findings.push(Finding::bad_value(
+                format!("machine[{index}]"),
+                "a machine needs `mac` or `guid`",
+            ));
+        }
+        config.machines.push(Machine {
+            mac,
+            guid,
+            name: machine.name,
+            boot: machine.boot,
+        });
+    }
+}
+
+fn read_or_note<T>(
+    text: Option<&str>,
+    key: impl Fn() -> String,
+    findings: &mut Vec<Finding>,
+) -> Option<T>
+where
+    T: std::str::FromStr,
+    T::Err: fmt::Display,
+{
+    match text?.parse() {
+        Ok(value) => Some(value),
+        Err(e) => {
+            findings.push(Finding::bad_value(key(), format!("{e}")));
+            None
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The checked configuration: every value in here can be used as it stands.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bootstorm_proto::types::{BlockSize, Family, MacAddress, MachineGuid, WindowSize};
+use serde::Deserialize;
+
+use crate::Listen;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Folder with what can be booted.
+    pub images: PathBuf,
+    /// Folder for the database, ingested images, keys and the admin token.
+    pub data: PathBuf,
+    /// Names of the interfaces to answer on; empty means all.
+    pub interfaces: Vec<String>,
+    /// Name that boot URLs carry instead of the interface's address.
+    pub host: Option<String>,
+    /// Which ports are listened on.
+    pub listen: Listen,
+    /// What machines are told to boot.
+    pub boot: Boot,
+    /// Limits of TFTP transfers.
+    pub tftp: Tftp,
+    /// Certificate of the HTTPS boot endpoint.
+    pub tls: Tls,
+    /// Threads of the data plane; `None` means one for each core.
+    pub workers: Option<NonZeroU16>,
+    /// How the data plane talks to the kernel.
+    pub driver: Driver,
+    /// How packets are sorted before they reach a socket.
+    pub xdp: Xdp,
+    /// Form of the log lines on standard error.
+    pub log_format: LogFormat,
+    /// Machines with settings of their own.
+    pub machines: Vec<Machine>,
+}
+
+/// What machines are told to boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// What a machine boots that has nothing assigned: an entry's id, `local`, or `None` for the
+    /// menu.
+    pub default: Option<String>,
+    /// How long the menu waits before it takes the local disk; zero waits for ever.
+    pub menu_timeout: Duration,
+    /// Scheme of the script URL that iPXE is given.
+    pub script_scheme: Scheme,
+    /// Scheme of the URL that UEFI HTTP Boot firmware is given.
+    pub http_boot_scheme: Scheme,
+    /// How UEFI firmware learns its boot file.
+    pub uefi: UefiOffer,
+    /// Seconds that a machine must have been asking before it is answered (DHCP `secs`).
+    pub response_delay: u16,
+    /// Network boot programs to look for, by family, instead of the built-in list.
+    pub nbp: BTreeMap<Family, Vec<String>>,
+}
+
+/// Limits of TFTP transfers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tftp {
+    /// Ports that transfers are sent from.
+    pub data_ports: DataPorts,
+    /// Largest window granted (RFC 7440), in blocks.
+    pub max_window: WindowSize,
+    /// Largest block granted (RFC 2348), in bytes; never more than the interface's MTU minus 32.
+    pub max_block: Option<BlockSize>,
+    /// The block number that follows 65535: 0 or 1.
+    pub rollover: u16,
+}
+
+/// Certificate of the HTTPS boot endpoint; without one, an own CA issues it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file with the certificate and its chain.
+    pub certificate: Option<PathBuf>,
+    /// PEM file with the private key.
+    pub key: Option<PathBuf>,
+    /// Offer DHE-RSA suites, which UEFI firmware up to 2025 needs.
+    pub dhe: bool,
+}
+
+/// Settings of one machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// MAC address.
+    pub mac: Option<MacAddress>,
+    /// SMBIOS GUID. At least one of the two is there.
+    pub guid: Option<MachineGuid>,
+    /// Name for people.
+    pub name: Option<String>,
+    /// What it boots: an entry's id, `local` or `menu`.
+    pub boot: Option<String>,
+}
+
+/// Ports that TFTP transfers are sent from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataPorts {
+    /// One of these for each transfer.
+    Range(RangeInclusive<u16>),
+    /// All through the listening port.
+    Single,
+}
+
+/// Scheme of a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// How UEFI firmware learns its boot file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UefiOffer {
+    /// The offer carries no file; the acknowledgement from port 4011 does. All firmware takes it.
+    TwoStep,
+    /// The offer carries the file: one round trip less, and port 4011 is not needed.
+    AllInOne,
+}
+
+/// How the data plane talks to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// io_uring where the kernel allows it.
+    Auto,
+    /// io_uring or nothing.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+/// How packets are sorted before they reach a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Xdp {
+    /// In the driver if it can, else not at all.
+    Auto,
+    /// In the driver or nothing.
+    Native,
+    /// In the kernel's generic hook.
+    Generic,
+    /// Not at all.
+    Off,
+}
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// What root gets without a file: images in `/srv`, state in `/var/lib`.
+    #[must_use]
+    pub fn for_system() -> Self {
+        Self::in_folders("/srv/bootstorm/images", "/var/lib/bootstorm")
+    }
+
+    /// What anybody else gets: both folders in the current one.
+    #[must_use]
+    pub fn for_user() -> Self {
+        Self::in_folders("images", "data")
+    }
+
+    fn in_folders(images: &str, data: &str) -> Self {
+        Self {
+            images: images.into(),
+            data: data.into(),
+            interfaces: Vec::new(),
+            host: None,
+            listen: Listen::default(),
+            boot: Boot::default(),
+            tftp: Tftp::default(),
+            tls: Tls::default(),
+            workers: None,
+            driver: Driver::Auto,
+            xdp: Xdp::Auto,
+            log_format: LogFormat::Text,
+            machines: Vec::new(),
+        }
+    }
+}
+
+/// [`Config::for_system`] for root, [`Config::for_user`] for everybody else.
+impl Default for Config {
+    fn default() -> Self {
+        if rustix::process::geteuid().is_root() {
+            Self::for_system()
+        } else {
+            Self::for_user()
+        }
+    }
+}
+
+impl Default for Boot {
+    fn default() -> Self {
+        Self {
+            default: None,
+            menu_timeout: Duration::from_secs(10),
+            script_scheme: Scheme::Http,
+            http_boot_scheme: Scheme::Http,
+            uefi: UefiOffer::TwoStep,
+            response_delay: 0,
+            nbp: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Tftp {
+    fn default() -> Self {
+        Self {
+            data_ports: DataPorts::Range(64001..=65000),
+            max_window: WindowSize::try_from(64).unwrap_or(WindowSize::DEFAULT),
+            max_block: None,
+            rollover: 0,
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            certificate: None,
+            key: None,
+            dhe: true,
+        }
+    }
+}
+
+/// Reads `64001-65000` or `single`.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn parse_data_ports(text: &str) -> Result<DataPorts, String> {
+    if text == "single" {
+        return Ok(DataPorts::Single);
+    }
+    let parsed = text.split_once('-').and_then(|(first, last)| {
+        Some((
+            first.trim().parse::<u16>().ok()?,
+            last.trim().parse::<u16>().ok()?,
+        ))
+    });
+    match parsed {
+        Some((first, last)) if first > 0 && first <= last => Ok(DataPorts::Range(first..=last)),
+        Some((first, last)) => Err(format!("{first}-{last} is an empty range or starts at 0")),
+        None => Err(format!(
+            "`{}` is neither FIRST-LAST nor `single`",
+            text.escape_default()
+        )),
+    }
+}
