@@ -1,3 +1,114 @@
-//! Simulated machines that boot from any boot server.
+//! `bootstorm-load`: simulated machines that boot from any boot server.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod clients;
+mod machine;
+mod report;
+mod scenario;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Parser;
+
+use clients::dhcp::Relay;
+use report::Tally;
+use scenario::Scenario;
+
+/// Plays machines that boot from the network, with real packets, against any boot server.
+///
+/// Each machine asks by DHCP through a relay agent that this program plays, goes to port 4011 when
+/// told so, fetches its boot program by TFTP, asks again as iPXE, runs the script that it is
+/// given and fetches everything that the script boots.
+#[derive(Debug, Parser)]
+#[command(name = "bootstorm-load", version, after_help = EXAMPLES)]
+struct Cli {
+    /// What is to be simulated
+    scenario: PathBuf,
+    /// Other numbers of machines than the scenario's
+    #[arg(long)]
+    machines: Option<u32>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Example:
+  ip route add local 10.99.8.0/22 dev lo        # the host takes the machines' addresses
+  bootstorm-load loadtest/scenarios/demo.toml   # in a network namespace, as root
+
+Exit codes: 0 every machine booted, 1 some did not, 2 wrong usage or scenario.";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let scenario = Scenario::load(&cli.scenario).and_then(|mut scenario| {
+        scenario.machines = cli.machines.unwrap_or(scenario.machines);
+        scenario.check()?;
+        Ok(scenario)
+    });
+    let scenario = match scenario {
+        Ok(scenario) => scenario,
+        Err(error) => {
+            eprintln!("bootstorm-load: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    match storm(scenario, cli.json) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bootstorm-load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Plays the scenario to its end; returns how many machines failed.
+fn storm(scenario: Scenario, json: bool) -> anyhow::Result<u64> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no event loop")?;
+    runtime.block_on(async {
+        let scenario = Arc::new(scenario);
+        let relay = Relay::bind(scenario.relay).await?;
+        let tally = Arc::new(Tally::default());
+        let begun = Instant::now();
+        let machines = scenario.machines;
+        for index in 0..machines {
+            let (scenario, relay, tally) = (
+                Arc::clone(&scenario),
+                Arc::clone(&relay),
+                Arc::clone(&tally),
+            );
+            let delay = scenario.ramp_ms * u64::from(index) / u64::from(machines);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(delay)).await;
+                machine::boot(scenario, relay, tally, index).await;
+            });
+        }
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        let stopped = tokio::signal::ctrl_c();
+        tokio::pin!(stopped);
+        while tally.ended().0 < u64::from(machines) {
+            tokio::select! {
+                _ = tick.tick() => eprintln!("{}", tally.line(machines, begun.elapsed())),
+                _ = &mut stopped => {
+                    eprintln!("stopped");
+                    break;
+                }
+            }
+        }
+        if json {
+            println!("{}", tally.json(machines, begun.elapsed()));
+        } else {
+            print!("{}", tally.summary(machines, begun.elapsed()));
+        }
+        let (done, failed) = tally.ended();
+        Ok(failed + u64::from(machines).saturating_sub(done))
+    })
+}
