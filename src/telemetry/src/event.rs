@@ -136,4 +136,11 @@ pub enum What {
         /// What it boots, as shown in the menu: an entry's id, `menu` or `local`.
         boots: Arc<str>,
     },
+    /// The machine itself, or what booted on it, says how it went.
+    Reported {
+        /// It is done; otherwise it failed.
+        done: bool,
+        /// In its own words; may be empty.
+        text: Arc<str>,
+    },
 }

@@ -1,5 +1,8 @@
 //! The reference page of the metrics is what a scraper is shown.
-#![expect(clippy::unwrap_used, reason = "a page that cannot be made fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a page that cannot be made fails the test"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
