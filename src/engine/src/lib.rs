@@ -6,6 +6,7 @@ mod error;
 pub mod handoff;
 mod http_service;
 mod limits;
+pub mod tls;
 mod worker;
 
 pub use engine::{Bound, DataPorts, DriverChoice, Engine, EngineConfig, Seams, TftpConfig};

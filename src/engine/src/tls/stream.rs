@@ -1,0 +1,143 @@
+//! One TLS connection without a socket: ciphertext in, plaintext out, and the reverse.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use bootstorm_telemetry::event::Reason;
+use bootstorm_telemetry::metrics::KeyExchange;
+use rustls::crypto::KeyExchangeAlgorithm;
+use rustls::{ServerConfig, ServerConnection};
+
+use super::refusal;
+
+/// What a piece of ciphertext led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "an ended connection is to be closed"]
+pub enum Fed {
+    /// More may follow.
+    Open,
+    /// The client said goodbye (`close_notify`).
+    Ended,
+}
+
+/// The server's side of a connection. Whatever [`Stream::feed`] answers, [`Stream::flush`] follows:
+/// handshake messages and alerts wait to be sent.
+#[derive(Debug)]
+pub struct Stream {
+    pub(super) tls: ServerConnection,
+    received: bool,
+}
+
+impl Stream {
+    /// Begins to wait for a ClientHello.
+    ///
+    /// # Errors
+    /// When the library refuses the configuration.
+    pub fn new(config: Arc<ServerConfig>) -> Result<Self, Reason> {
+        let mut tls =
+            ServerConnection::new(config).map_err(|error| refusal::of_error(&error, true, &[]))?;
+        // Batches are bounded by their caller and drained at once; a limit would cut them.
+        tls.set_buffer_limit(None);
+        Ok(Self {
+            tls,
+            received: false,
+        })
+    }
+
+    /// Takes what arrived and appends the plaintext in it, never more than what arrived.
+    ///
+    /// # Errors
+    /// Why the connection cannot go on, `tls.*`; it is to be closed after a last flush.
+    pub fn feed(&mut self, ciphertext: &[u8], plaintext: &mut Vec<u8>) -> Result<Fed, Reason> {
+        if !self.received && !ciphertext.is_empty() {
+            self.received = true;
+            refusal::check_first_byte(ciphertext)?;
+        }
+        if self.tls.is_handshaking() && refusal::is_clear_close_notify(ciphertext) {
+            return Err(refusal::walked_away());
+        }
+        let mut rest = ciphertext;
+        while !rest.is_empty() {
+            let handshaking = self.tls.is_handshaking();
+            let taken = self.tls.read_tls(&mut rest);
+            let state = self
+                .tls
+                .process_new_packets()
+                .map_err(|error| refusal::of_error(&error, handshaking, ciphertext))?;
+            self.read_plaintext(state.plaintext_bytes_to_read(), plaintext);
+            if state.peer_has_closed() {
+                return Ok(Fed::Ended);
+            }
+            // Nothing taken although nothing was left to read: the library's buffer is full of
+            // one message that does not end.
+            if !matches!(taken, Ok(1..)) {
+                return Err(refusal::oversized());
+            }
+        }
+        Ok(Fed::Open)
+    }
+
+    /// The handshake is not over.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
+    /// How the key was agreed on, once the suite is chosen.
+    #[must_use]
+    pub fn key_exchange(&self) -> Option<KeyExchange> {
+        let group = self.tls.negotiated_key_exchange_group()?.name();
+        Some(match group.key_exchange_algorithm() {
+            KeyExchangeAlgorithm::DHE => KeyExchange::Dhe,
+            _ => KeyExchange::Ecdhe,
+        })
+    }
+
+    /// Appends what waits to be sent.
+    pub fn flush(&mut self, ciphertext: &mut Vec<u8>) {
+        while self.tls.wants_write() {
+            // Writing to a Vec cannot fail; without progress there is nothing more to take.
+            if !matches!(self.tls.write_tls(ciphertext), Ok(1..)) {
+                break;
+            }
+        }
+    }
+
+    /// Appends `plaintext` as records of at most 16 KiB. Only once the handshake is over: before,
+    /// it would pile up.
+    pub fn seal(&mut self, plaintext: &[u8], ciphertext: &mut Vec<u8>) {
+        let records = plaintext.len() / RECORD + 1;
+        ciphertext.reserve(plaintext.len() + records * RECORD_OVERHEAD);
+        // Without a limit the writer takes everything.
+        let sealed = self.tls.writer().write_all(plaintext);
+        debug_assert!(sealed.is_ok(), "the writer has no limit");
+        self.flush(ciphertext);
+    }
+
+    /// Appends the goodbye.
+    pub fn close(&mut self, ciphertext: &mut Vec<u8>) {
+        self.tls.send_close_notify();
+        self.flush(ciphertext);
+    }
+
+    /// Why it is a failure that the client's side of the connection ended here, if it is one.
+    #[must_use]
+    pub fn cut(&self) -> Option<Reason> {
+        (self.received && self.tls.is_handshaking()).then(refusal::cut)
+    }
+
+    fn read_plaintext(&mut self, bytes: usize, plaintext: &mut Vec<u8>) {
+        let start = plaintext.len();
+        plaintext.resize(start + bytes, 0);
+        let read = self
+            .tls
+            .reader()
+            .read(&mut plaintext[start..])
+            .unwrap_or_default();
+        plaintext.truncate(start + read);
+    }
+}
+
+const RECORD: usize = 16 * 1024;
+// Header, explicit nonce, tag: 5 + 8 + 16.
+const RECORD_OVERHEAD: usize = 32;
