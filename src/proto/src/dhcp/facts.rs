@@ -51,6 +51,8 @@ pub enum Answer {
         file: String,
         /// TFTP server, when it is not the address the client reached us at.
         server: Option<Ipv4Addr>,
+        /// Assigned on purpose: the response delay does not apply to it.
+        prestaged: bool,
     },
     /// Say nothing, for this reason: a stable code such as `policy.no-nbp`, and its text.
     Silent {

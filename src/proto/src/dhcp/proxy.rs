@@ -1,0 +1,208 @@
+//! What a reply says: the offer from port 67 and the ACK from port 4011 (PXE 2.1, section 2.2).
+
+use std::net::Ipv4Addr;
+
+use super::facts::{Answer, Asker};
+use super::packet::{MessageType, ReplyHeader, Writer, code};
+use super::pxe::{self, VendorOptions};
+use super::request::{Exchange, Reply, Request};
+use super::silence::Why;
+use super::style::{BiosOffer, IpxeOption, Style, UefiOffer};
+use super::{REPLY_MAX, http_boot, ipxe};
+use crate::types::Family;
+
+pub(super) fn reply(
+    request: &Request,
+    answer: &Answer,
+    style: &Style,
+    buf: &mut [u8],
+) -> Result<Reply, Why> {
+    let (file, server) = match answer {
+        Answer::Silent { code, text } => {
+            return Err(Why::Policy {
+                code,
+                text: text.clone(),
+            });
+        }
+        Answer::Boot {
+            file,
+            server,
+            prestaged,
+        } => {
+            check_delay(request, style, *prestaged)?;
+            (file.as_str(), *server)
+        }
+    };
+    check_file(file)?;
+    check_item(request, style)?;
+    let limit = size_limit(request.traits.max_size).min(buf.len());
+    let content = Content::choose(request, style, file, server);
+    let len = content
+        .write(request, buf)
+        .and_then(|len| if len <= limit { Ok(len) } else { Err(len) });
+    match len {
+        Ok(len) => Ok(Reply {
+            len,
+            to: request.destination(),
+            message: content.message,
+        }),
+        Err(needed) => Err(Why::ReplyTooLong { needed, limit }),
+    }
+}
+
+/// All that differs from reply to reply.
+struct Content<'a> {
+    message: Option<MessageType>,
+    class: &'static [u8],
+    vendor: Option<VendorOptions>,
+    /// The server that the machine turns to next: for the file, or for the second step.
+    next: Ipv4Addr,
+    boot: Option<&'a [u8]>,
+    /// Names the server in sname and option 66, for a file that is no URL.
+    named: bool,
+    ipxe: IpxeOption,
+}
+
+impl<'a> Content<'a> {
+    fn choose(request: &Request, style: &Style, file: &'a str, server: Option<Ipv4Addr>) -> Self {
+        let local = request.seen.local;
+        let mut content = Self {
+            message: match request.exchange {
+                Exchange::Offer => Some(MessageType::Offer),
+                Exchange::Ack(_) => Some(MessageType::Ack),
+                Exchange::Bootp => None,
+            },
+            class: pxe::PXE_CLASS,
+            vendor: None,
+            next: server.unwrap_or(local),
+            boot: Some(file.as_bytes()),
+            named: true,
+            ipxe: IpxeOption::Absent,
+        };
+        match request.facts().asker {
+            Asker::HttpFirmware => http_boot::shape(&mut content.class, &mut content.named),
+            Asker::Ipxe => content.ipxe = style.ipxe,
+            Asker::Firmware if request.exchange == Exchange::Offer => {
+                content.offer_to_firmware(request, style);
+            }
+            Asker::Firmware => {}
+        }
+        if let Exchange::Ack(Some(item)) = request.exchange {
+            content.vendor = Some(content.vendor.unwrap_or_default().boot_item(item));
+        }
+        content
+    }
+
+    fn offer_to_firmware(&mut self, request: &Request, style: &Style) {
+        if request.traits.two_step && style.uefi == UefiOffer::TwoStep {
+            self.boot = None;
+            self.next = request.seen.local;
+            return;
+        }
+        let families = || {
+            request
+                .facts()
+                .arches
+                .iter()
+                .filter_map(|arch| arch.family())
+        };
+        let bios = families().next() == Some(Family::Bios);
+        self.vendor = Some(match style.bios {
+            BiosOffer::Prompt if bios => VendorOptions::prompt(),
+            BiosOffer::Menu if bios => VendorOptions::menu(request.seen.local),
+            _ => VendorOptions::skip_discovery(),
+        });
+    }
+
+    fn write(&self, request: &Request, buf: &mut [u8]) -> Result<usize, usize> {
+        let header = ReplyHeader {
+            hardware: request.hardware,
+            xid: request.xid,
+            flags: request.flags,
+            ciaddr: request.ciaddr,
+            siaddr: self.next,
+            giaddr: request.giaddr,
+        };
+        let mut writer = Writer::reply(buf, &header);
+        if let Some(message) = self.message {
+            writer.option(code::MESSAGE_TYPE, &[message.number()]);
+        }
+        let server_id = request.relay.server_id.unwrap_or(request.seen.local);
+        writer.option(code::SERVER_ID, &server_id.octets());
+        writer.option(code::VENDOR_CLASS, self.class);
+        if !request.machine_id.is_empty() {
+            writer.option(code::MACHINE_ID, &request.machine_id);
+        }
+        if let Some(vendor) = &self.vendor {
+            writer.option(code::VENDOR, &vendor.clone().finish());
+        }
+        if let Some(file) = self.boot {
+            // Firmware reads the one or the other: both say the same.
+            if self.named {
+                let name = self.next.to_string();
+                writer.server_name(name.as_bytes());
+                writer.text(code::SERVER_NAME, name.as_bytes());
+            }
+            writer.file(file);
+            writer.text(code::BOOT_FILE, file);
+            match self.ipxe {
+                IpxeOption::Absent => {}
+                IpxeOption::Url => writer.option(code::IPXE, file),
+                IpxeOption::NoPxeDhcp => writer.option(code::IPXE, &ipxe::no_pxedhcp()),
+            }
+        }
+        // RFC 6842: whoever sends a client identifier gets it back.
+        if !request.client_id.is_empty() {
+            writer.option(code::CLIENT_ID, &request.client_id);
+        }
+        // RFC 3046: unchanged, and behind everything else.
+        if !request.relay_info.is_empty() {
+            writer.option(code::RELAY_INFO, &request.relay_info);
+        }
+        writer.finish()
+    }
+}
+
+fn check_delay(request: &Request, style: &Style, prestaged: bool) -> Result<(), Why> {
+    let secs = request.traits.secs;
+    let delay = style.response_delay;
+    if request.exchange == Exchange::Offer && !prestaged && secs < delay {
+        return Err(Why::Waiting { secs, delay });
+    }
+    Ok(())
+}
+
+fn check_file(file: &str) -> Result<(), Why> {
+    let sound = !file.is_empty() && file.len() <= FILE_MAX && !file.contains(char::is_control);
+    if sound {
+        Ok(())
+    } else {
+        Err(Why::BadFile {
+            file: file.chars().take(80).collect(),
+        })
+    }
+}
+
+/// Longer than any reply has room for.
+const FILE_MAX: usize = 1024;
+
+fn check_item(request: &Request, style: &Style) -> Result<(), Why> {
+    let Some(item) = request.boot_item() else {
+        return Ok(());
+    };
+    if item.wants_credentials() {
+        return Err(Why::Credentials { layer: item.layer });
+    }
+    if style.boot_items.contains(&item.item) {
+        Ok(())
+    } else {
+        Err(Why::UnknownBootItem { item: item.item })
+    }
+}
+
+/// Option 57 counts the IP and UDP headers; 576 is what every client takes (RFC 2131, section 2).
+fn size_limit(max_size: u16) -> usize {
+    usize::from(max_size).clamp(576, REPLY_MAX + HEADERS) - HEADERS
+}
+
+const HEADERS: usize = 28;
