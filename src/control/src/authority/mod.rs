@@ -192,3 +192,6 @@ fn made_here(data: &Path, wanted: &[String], now: SystemTime) -> Result<Identity
     tracing::info!(file = %server_file.display(), "made the server's certificate");
     Ok(server.into_identity(&ca, warnings))
 }
+
+#[cfg(test)]
+mod tests;
