@@ -66,20 +66,20 @@ impl Listener {
         !matches!(self, Self::Http | Self::Https | Self::Web)
     }
 
-    /// Where it listens unless told otherwise. `[::]` also takes IPv4.
+    /// Where it listens unless told otherwise. `0.0.0.0` takes IPv6 too where the service speaks it.
     #[must_use]
     pub const fn default_address(self) -> SocketAddr {
         let v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let both = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
         match self {
             Self::Dhcp => SocketAddr::new(v4, 67),
             Self::Pxe => SocketAddr::new(v4, 4011),
-            Self::Dhcp6 => SocketAddr::new(both, 547),
-            Self::Tftp => SocketAddr::new(both, 69),
-            Self::Http => SocketAddr::new(both, 8080),
-            Self::Https => SocketAddr::new(both, 8050),
-            Self::Web => SocketAddr::new(both, 8051),
-            Self::Syslog => SocketAddr::new(both, 516),
+            Self::Dhcp6 => SocketAddr::new(v6, 547),
+            Self::Tftp => SocketAddr::new(v4, 69),
+            Self::Http => SocketAddr::new(v4, 8080),
+            Self::Https => SocketAddr::new(v4, 8050),
+            Self::Web => SocketAddr::new(v4, 8051),
+            Self::Syslog => SocketAddr::new(v4, 516),
         }
     }
 }
@@ -299,7 +299,7 @@ mod tests {
             set("tftp=127.0.0.1:6969").unwrap().tftp,
             at("127.0.0.1:6969")
         );
-        assert_eq!(set("HTTP=:80").unwrap().http, at("[::]:80"));
+        assert_eq!(set("HTTP=:80").unwrap().http, at("0.0.0.0:80"));
         assert_eq!(set("dhcp=:6767").unwrap().dhcp, at("0.0.0.0:6767"));
         assert_eq!(set("web=[::1]:0").unwrap().web, at("[::1]:0"));
         assert_eq!(set("dhcp6=OFF").unwrap().dhcp6, ListenAt::Off);

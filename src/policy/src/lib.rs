@@ -1,1 +1,20 @@
 //! Who is answered, with what.
+//!
+//! [`Policy`] holds three immutable tables that are replaced as a whole, never changed: the
+//! [`Rules`] of the configuration, the assignments of the store and the ports that are bound. A
+//! decision reads each once, so it is made from one moment's state and waits for nobody.
+#![forbid(unsafe_code)]
+
+mod decide;
+mod facts;
+mod nbp;
+mod plan;
+mod rules;
+mod urls;
+
+pub use decide::Policy;
+pub use facts::MachineFacts;
+pub use nbp::candidates;
+pub use plan::{BootPlan, Choice, Menu};
+pub use rules::{Assignment, Assignments, Ports, Rules};
+pub use urls::Urls;

@@ -1,0 +1,51 @@
+//! What is known of a machine that asks for its script.
+
+use std::net::IpAddr;
+
+use bootstorm_proto::types::{ClientArch, Family, MacAddress, MachineGuid};
+
+/// Facts for the script, from the URL that DHCP handed out and from what iPXE adds. All of them are
+/// claims of the machine: strings hold whatever its vendor or an attacker wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MachineFacts {
+    /// MAC address of the interface that boots.
+    pub mac: Option<MacAddress>,
+    /// Machine GUID.
+    pub guid: Option<MachineGuid>,
+    /// Architecture number, as DHCP's option 93 had it.
+    pub arch: Option<ClientArch>,
+    /// Family, when it is known: from `arch`, or from iPXE's `platform` and `buildarch`.
+    pub family: Option<Family>,
+    /// The machine's address.
+    pub address: Option<IpAddr>,
+    /// iPXE feature flags, bit `n` for sub-option `0x10 + n` of option 175; 0 when not known.
+    pub ipxe_features: u64,
+    /// iPXE's version.
+    pub ipxe_version: Option<String>,
+    /// SMBIOS manufacturer.
+    pub manufacturer: Option<String>,
+    /// SMBIOS product name.
+    pub product: Option<String>,
+    /// SMBIOS serial number.
+    pub serial: Option<String>,
+    /// SMBIOS asset tag.
+    pub asset: Option<String>,
+}
+
+impl MachineFacts {
+    /// The family that iPXE's `platform` (`pcbios`, `efi`) and `buildarch` (`x86_64`, ...) name.
+    #[must_use]
+    pub fn family_of_build(platform: &str, buildarch: &str) -> Option<Family> {
+        match (platform, buildarch) {
+            ("pcbios", _) => Some(Family::Bios),
+            ("efi", "i386") => Some(Family::Ia32),
+            ("efi", "x86_64") => Some(Family::X64),
+            ("efi", "arm32") => Some(Family::Arm32),
+            ("efi", "arm64") => Some(Family::Arm64),
+            ("efi", "riscv32") => Some(Family::Riscv32),
+            ("efi", "riscv64") => Some(Family::Riscv64),
+            ("efi", "loong64") => Some(Family::Loong64),
+            _ => None,
+        }
+    }
+}

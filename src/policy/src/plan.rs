@@ -1,0 +1,54 @@
+//! What a machine's script will do.
+
+use std::time::Duration;
+
+use bootstorm_catalog::Entry;
+use bootstorm_telemetry::event::Reason;
+
+/// What a machine's script will do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BootPlan {
+    /// Let the person at the machine choose.
+    Menu(Menu),
+    /// Boot this at once.
+    Entry(Choice),
+    /// Go on to the next boot device without a word.
+    Local,
+    /// Show the reason, wait, and go on to the next boot device.
+    Refuse(Reason),
+}
+
+/// A menu. The local disk is always its first line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Menu {
+    /// What can be chosen besides the local disk.
+    pub choices: Vec<Choice>,
+    /// Id of the entry that is taken after the time-out; `None` is the local disk.
+    pub default: Option<String>,
+    /// How long it waits; zero is for ever.
+    pub timeout: Duration,
+    /// Something that the person should know.
+    pub notice: Option<Reason>,
+}
+
+/// An entry and what else its script needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The entry.
+    pub entry: Entry,
+    /// Path of memdisk, which boots ISO images on a BIOS where a virtual drive will not do.
+    pub memdisk: Option<String>,
+}
+
+impl BootPlan {
+    /// Short name for events and logs: an entry's id, `menu`, `local` or `refuse`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Menu(_) => "menu",
+            Self::Entry(choice) => &choice.entry.id,
+            Self::Local => "local",
+            Self::Refuse(_) => "refuse",
+        }
+    }
+}
