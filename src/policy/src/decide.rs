@@ -69,7 +69,11 @@ impl Policy {
             Asker::Ipxe => script_url(&rules, ports, client),
         };
         match decided {
-            Ok(file) => Answer::Boot { file, server: None },
+            Ok(file) => Answer::Boot {
+                file,
+                server: None,
+                prestaged: self.is_assigned(&rules, client),
+            },
             Err(Refusal { code, text }) => Answer::Silent { code, text },
         }
     }
@@ -95,6 +99,11 @@ impl Policy {
             },
             None => BootPlan::Menu(menu(&rules, &catalog, family, None)),
         }
+    }
+
+    fn is_assigned(&self, rules: &Rules, client: &ClientFacts) -> bool {
+        let stored = self.stored.load();
+        assigned(rules, &stored, client.hardware.mac(), client.guid).is_some()
     }
 
     fn boot_program(
