@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bootstorm_catalog::Catalog;
 use bootstorm_telemetry::event::BootEvent;
+use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::Sender;
 
 use crate::error::EngineError;
@@ -115,6 +116,8 @@ pub struct Seams {
     pub asks: Sender<Ask>,
     /// What happens to machines; dropped and counted when full.
     pub events: Sender<BootEvent>,
+    /// Counted into by every worker.
+    pub metrics: Arc<Metrics>,
     /// Certificate and suites for HTTPS; without it `https` is refused.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
