@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod entry;
+pub mod kinds;
 #[expect(
     unsafe_code,
     reason = "mapping a file is unsafe by nature; nothing else here is"
@@ -16,6 +17,7 @@ pub mod problem;
 pub mod snapshot;
 
 pub use entry::{Entry, EntryKind};
+pub use kinds::wim;
 pub use mapping::Mapping;
 pub use problem::Problem;
 pub use snapshot::{Catalog, ETag, File, LookupError, Snapshot};

@@ -109,3 +109,58 @@ impl Deref for Mapping {
         self.shared.map.as_deref().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_truncated_copy_is_condemned_before_anybody_reads_past_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("blob");
+        fs::write(&path, vec![7; 100_000]).unwrap();
+        let mapping = Mapping::open(&path).unwrap();
+        assert!(mapping.verify());
+        assert_eq!(mapping.range(99_990..100_000), Some(&[7; 10][..]));
+        let shared = mapping.clone();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(10)
+            .unwrap();
+        assert!(!mapping.verify());
+        assert!(!shared.is_intact());
+        assert_eq!(shared.range(99_990..100_000), None);
+    }
+
+    #[test]
+    fn a_replaced_or_removed_copy_stays_readable() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("blob");
+        fs::write(&path, "old").unwrap();
+        let mapping = Mapping::open(&path).unwrap();
+        fs::write(dir.path().join("new"), "longer").unwrap();
+        fs::rename(dir.path().join("new"), &path).unwrap();
+        assert!(mapping.verify());
+        fs::remove_file(&path).unwrap();
+        assert!(mapping.verify());
+        mapping.prefault();
+        assert_eq!(&*mapping, b"old");
+    }
+
+    #[test]
+    fn ranges_past_the_end_give_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("blob");
+        fs::write(&path, "abc").unwrap();
+        let mapping = Mapping::open(&path).unwrap();
+        assert_eq!(mapping.range(1..3), Some(&b"bc"[..]));
+        assert_eq!(mapping.range(1..4), None);
+        assert_eq!(mapping.range(u64::MAX - 1..u64::MAX), None);
+        fs::write(&path, "").unwrap();
+        assert!(Mapping::open(&path).unwrap().is_empty());
+    }
+}

@@ -1,6 +1,6 @@
 //! An immutable view of everything that can be served.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
+use crate::kinds::nbp::BootProgram;
 use crate::path::Normal;
-use crate::{Entry, Mapping, Problem};
+use crate::{Entry, Mapping, Problem, kinds};
 
 /// The current snapshot, shared by all threads.
 #[derive(Debug, Default)]
@@ -139,6 +140,18 @@ impl Snapshot {
         snapshot
     }
 
+    /// Makes a snapshot and recognises the entries among the files. `pending` are the paths of
+    /// files that are still being copied: entries that need one of them cannot be booted yet.
+    #[must_use]
+    pub fn build(files: impl IntoIterator<Item = Arc<File>>, pending: &BTreeSet<String>) -> Self {
+        let mut snapshot = Self::new(files, Vec::new());
+        let mut files: Vec<Arc<File>> = snapshot.files().cloned().collect();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let (entries, problems) = kinds::detect(&files, pending);
+        snapshot.entries = entries;
+        snapshot.with_problems(problems)
+    }
+
     /// Adds problems that were found elsewhere; keeps the list sorted and free of repetitions.
     #[must_use]
     pub fn with_problems(mut self, problems: impl IntoIterator<Item = Problem>) -> Self {
@@ -194,6 +207,14 @@ impl Snapshot {
         self.files.values()
     }
 
+    /// The boot programs in `boot/`, sorted by path.
+    #[must_use]
+    pub fn boot_programs(&self) -> Vec<BootProgram> {
+        let mut programs: Vec<_> = self.files().filter_map(|f| BootProgram::of(f)).collect();
+        programs.sort_by(|a, b| a.path.cmp(&b.path));
+        programs
+    }
+
     /// What is wrong in the images folder, sorted by path.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
@@ -222,6 +243,161 @@ impl Snapshot {
                 .push(Problem::new(&*file.path, "catalog.same-name", text));
         } else {
             self.files.insert(normal.after(0).into(), file);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn snapshot(paths: &[&str]) -> Snapshot {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |path: &&str| {
+            let blob = dir.path().join("blob");
+            fs::write(&blob, path.as_bytes()).unwrap();
+            let content = Mapping::open(&blob).unwrap();
+            fs::remove_file(&blob).unwrap();
+            Arc::new(File {
+                path: (*path).into(),
+                content,
+                sha256: [0xab; 32],
+                modified: SystemTime::UNIX_EPOCH,
+            })
+        };
+        Snapshot::new(paths.iter().map(file), Vec::new())
+    }
+
+    fn found(result: Result<Arc<File>, LookupError>) -> String {
+        result.map_or_else(|e| format!("{e:?}"), |file| file.path.to_string())
+    }
+
+    #[test]
+    fn every_spelling_of_a_path_gives_the_same_file() {
+        let snapshot = snapshot(&["boot/x64/WDSMGFW.efi", "Straße/Ä.bin"]);
+        for name in [
+            "\\Boot\\x64\\WDSMGFW.efi",
+            "/boot//x64/wdsmgfw.EFI",
+            "boot/x64/wdsmgfw.efi",
+            "./boot/./x64/wdsmgfw.efi/",
+            "\\\\boot\\/x64\\wdsmgfw.efi",
+        ] {
+            assert_eq!(found(snapshot.file(name)), "boot/x64/WDSMGFW.efi", "{name}");
+            assert_eq!(
+                found(snapshot.tftp_file(name)),
+                "boot/x64/WDSMGFW.efi",
+                "{name}"
+            );
+        }
+        assert_eq!(
+            found(snapshot.tftp_file("X64\\wdsmgfw.efi")),
+            "boot/x64/WDSMGFW.efi"
+        );
+        assert_eq!(found(snapshot.file("straße/ä.BIN")), "Straße/Ä.bin");
+    }
+
+    #[test]
+    fn paths_that_leave_the_folder_or_smell_of_it_are_forbidden() {
+        let snapshot = snapshot(&["a", "boot/a"]);
+        for name in [
+            "..",
+            "../a",
+            "a/..",
+            "boot/../a",
+            "..\\a",
+            "\\..\\a",
+            "/boot/..",
+            "C:\\a",
+            "c:/a",
+            "/C:a",
+            "a\0",
+            "\0",
+            "a\nb",
+            "a\x7f",
+            "b\u{85}",
+        ] {
+            assert_eq!(found(snapshot.file(name)), "Forbidden", "{name:?}");
+            assert_eq!(found(snapshot.tftp_file(name)), "Forbidden", "{name:?}");
+        }
+        for name in [
+            "",
+            "/",
+            "\\",
+            ".",
+            "b",
+            "a/b",
+            "...",
+            "a..b",
+            &"x".repeat(5000),
+        ] {
+            assert_eq!(found(snapshot.file(name)), "NotFound", "{name:?}");
+            assert_eq!(found(snapshot.tftp_file(name)), "NotFound", "{name:?}");
+        }
+    }
+
+    #[test]
+    fn tftp_looks_into_boot_first() {
+        let snapshot = snapshot(&["ipxe.efi", "boot/ipxe.efi", "boot.wim"]);
+        assert_eq!(found(snapshot.tftp_file("ipxe.efi")), "boot/ipxe.efi");
+        assert_eq!(found(snapshot.file("ipxe.efi")), "ipxe.efi");
+        assert_eq!(found(snapshot.tftp_file("boot.wim")), "boot.wim");
+    }
+
+    #[test]
+    fn of_two_files_that_differ_in_case_the_first_wins_and_the_other_is_named() {
+        for order in [["a/File", "a/file"], ["a/file", "a/File"]] {
+            let snapshot = snapshot(&order);
+            assert_eq!(found(snapshot.file("A/FILE")), "a/File");
+            let problem = &snapshot.problems()[0];
+            assert_eq!(
+                (problem.path.as_str(), problem.code),
+                ("a/file", "catalog.same-name")
+            );
+        }
+    }
+
+    #[test]
+    fn names_that_no_client_can_ask_for_are_reported() {
+        let snapshot = snapshot(&["c:evil", "a\nb", "fine"]);
+        assert_eq!(snapshot.files().count(), 1);
+        assert_eq!(snapshot.problems().len(), 2);
+        assert!(
+            snapshot
+                .problems()
+                .iter()
+                .all(|p| p.code == "catalog.unreachable-name")
+        );
+        assert!(!snapshot.problems()[0].to_string().contains('\n'));
+    }
+
+    #[test]
+    fn etag_is_quoted_half_digest() {
+        let file = snapshot(&["a"]).file("a").unwrap();
+        assert_eq!(&*file.etag(), format!("\"{}\"", "ab".repeat(16)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_spelling_ever_finds_what_is_not_there(
+            name in "([/\\\\]|\\.{1,3}|[aAbB]|boot|C:|\\PC|\u{0}){0,12}",
+        ) {
+            let snapshot = snapshot(&["a/b", "boot/a", "Ab"]);
+            for found in [snapshot.file(&name), snapshot.tftp_file(&name)] {
+                let climbs = name.split(['/', '\\']).any(|part| part == "..");
+                match found {
+                    Ok(file) => {
+                        prop_assert!(!climbs && !name.contains('\0'));
+                        let last = name.to_lowercase().replace('\\', "/");
+                        let last = last.trim_end_matches(['/', '.']).rsplit('/').next().unwrap_or("").to_owned();
+                        prop_assert!(file.path.to_lowercase().ends_with(&last));
+                    }
+                    Err(e) => prop_assert!(!climbs || e == LookupError::Forbidden),
+                }
+            }
         }
     }
 }

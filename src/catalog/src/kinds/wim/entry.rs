@@ -1,0 +1,149 @@
+//! The menu entry of a WIM file.
+
+use bootstorm_proto::types::Family;
+use bootstorm_telemetry::event::Reason;
+
+use super::{Wim, WimImage};
+use crate::kinds::{Candidate, Listing, Settings, boot_families, one_line, stem};
+use crate::{Entry, EntryKind, File, Problem};
+
+/// wimboot takes names of this length at most.
+const MAX_INJECT_NAME: usize = 31;
+
+/// wimboot takes 63 files; the image itself is one of them.
+const MAX_INJECT: usize = 62;
+
+/// Finds every .wim file that is no boot program.
+pub(crate) fn find(listing: &Listing<'_>, out: &mut Vec<Candidate>) {
+    for file in listing.with_extension("wim") {
+        out.push(candidate(listing, file));
+    }
+}
+
+fn candidate(listing: &Listing<'_>, file: &File) -> Candidate {
+    let (settings, mut problems) = listing.settings(&file.path);
+    let wimboot = choose_wimboot(listing, file, &settings);
+    let (inject, more) = inject(listing, stem(&file.path));
+    problems.extend(more);
+    let copying = listing.is_pending_below(stem(&file.path));
+    let (index, families, unbootable) = match &wimboot {
+        Ok(found) => (found.index, found.families.clone(), copying),
+        Err(why) => (1, Vec::new(), Some(why.clone())),
+    };
+    let kind = EntryKind::Wim {
+        wim: file.path.to_string(),
+        index,
+        inject,
+        wimboot: wimboot.map(|found| found.path).unwrap_or_default(),
+        args: settings.args.clone().unwrap_or_default(),
+    };
+    let mut entry = Entry::new("", one_line(stem(&file.path)), kind);
+    entry.families = families;
+    entry.unbootable = unbootable;
+    settings.apply(&mut entry);
+    Candidate {
+        entry,
+        name: stem(&file.path).into(),
+        problems,
+    }
+}
+
+struct Bootable {
+    index: u32,
+    families: Vec<Family>,
+    path: String,
+}
+
+fn choose_wimboot(
+    listing: &Listing<'_>,
+    file: &File,
+    settings: &Settings,
+) -> Result<Bootable, Reason> {
+    let wim = Wim::parse(&file.content).map_err(|e| Reason {
+        code: e.code(),
+        text: e.to_string().into(),
+    })?;
+    let image = wim.boot_image(settings.index)?;
+    let wanted = image.arch.map(|arch| arch.families()).unwrap_or_default();
+    let programs = listing.boot_programs("wimboot");
+    if programs.is_empty() {
+        return Err(Reason {
+            code: "catalog.no-wimboot",
+            text: "Windows images boot through wimboot: put it into boot/ as `wimboot` \
+                   (https://github.com/ipxe/wimboot/releases)"
+                .into(),
+        });
+    }
+    let mut usable = programs.iter().filter_map(|program| {
+        let families = shared(boot_families(&program.content), wanted)?;
+        Some(Bootable {
+            index: image.index,
+            families,
+            path: program.path.to_string(),
+        })
+    });
+    usable.next().ok_or_else(|| wrong_wimboot(image))
+}
+
+/// The families that both serve. An empty list stands for "not known": it excludes nothing.
+fn shared(program: Vec<Family>, image: &[Family]) -> Option<Vec<Family>> {
+    if program.is_empty() {
+        return Some(image.to_vec());
+    }
+    if image.is_empty() {
+        return Some(program);
+    }
+    let both: Vec<Family> = program.into_iter().filter(|f| image.contains(f)).collect();
+    (!both.is_empty()).then_some(both)
+}
+
+fn wrong_wimboot(image: &WimImage) -> Reason {
+    let arch = image
+        .arch
+        .map_or_else(|| "unknown".into(), |arch| arch.to_string());
+    let text = format!("the image is for {arch}, and no wimboot in boot/ is: add wimboot.{arch}");
+    Reason {
+        code: "catalog.no-wimboot",
+        text: text.into(),
+    }
+}
+
+/// The files of the folder that has the image's name.
+fn inject(listing: &Listing<'_>, folder: &str) -> (Vec<(String, String)>, Vec<Problem>) {
+    let mut files = Vec::new();
+    let mut problems = Vec::new();
+    for file in listing.below(folder) {
+        let Some(name) = file.path.get(folder.len() + 1..) else {
+            continue;
+        };
+        if name.eq_ignore_ascii_case("image.toml") {
+            continue;
+        }
+        if let Some(why) = unfit(name) {
+            problems.push(Problem::new(&*file.path, "wim.inject-name", why));
+        } else if files.len() == MAX_INJECT {
+            problems.push(Problem::new(
+                &*file.path,
+                "wim.inject-count",
+                "wimboot takes 62 files beside the image; this one is left out",
+            ));
+        } else {
+            files.push((name.to_owned(), file.path.to_string()));
+        }
+    }
+    (files, problems)
+}
+
+fn unfit(name: &str) -> Option<&'static str> {
+    if name.contains('/') {
+        Some("files are injected into System32 itself; one in a folder is left out")
+    } else if name.chars().count() > MAX_INJECT_NAME {
+        Some("wimboot takes names of 31 characters at most; this file is left out")
+    } else if !name.bytes().all(|b| b.is_ascii_graphic()) {
+        Some("wimboot takes names of plain ASCII without spaces; this file is left out")
+    } else if name.to_ascii_lowercase().ends_with(".wim") {
+        Some("wimboot would boot a second .wim file instead; it is left out")
+    } else {
+        None
+    }
+}
