@@ -9,8 +9,9 @@ mod stream;
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::server::{ResolvesServerCert, WantsServerCert};
+use rustls::{ConfigBuilder, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use stream::{Fed, Stream};
@@ -58,12 +59,34 @@ pub fn server_config(
     if chain.is_empty() {
         return Err(TlsError::EmptyChain);
     }
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider::boot(options.dhe)))
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Provider)?
-        .with_no_client_auth()
+    let config = builder(options)?
         .with_single_cert(chain, key)
         .map_err(TlsError::CertificateAndKey)?;
+    for_boot(config)
+}
+
+/// The same for a certificate that changes while the server runs: `resolver` is asked at every
+/// handshake.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn resolving_config(
+    resolver: Arc<dyn ResolvesServerCert>,
+    options: TlsOptions,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    for_boot(builder(options)?.with_cert_resolver(resolver))
+}
+
+fn builder(options: TlsOptions) -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, TlsError> {
+    Ok(
+        ServerConfig::builder_with_provider(Arc::new(provider::boot(options.dhe)))
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Provider)?
+            .with_no_client_auth(),
+    )
+}
+
+fn for_boot(mut config: ServerConfig) -> Result<Arc<ServerConfig>, TlsError> {
     // Firmware lists DHE first even where it has ECDHE, which costs a tenth.
     config.ignore_client_order = true;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
