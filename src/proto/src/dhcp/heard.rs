@@ -44,12 +44,15 @@ impl<'a> Heard<'a> {
             (code::CLIENT_ID, heard.client_id.len),
         ] {
             if joined > 255 {
-                return Err(Why::OptionTooLong { code, len: joined });
+                return Err(Why::OptionTooLong {
+                    code: code.into(),
+                    len: joined,
+                });
             }
         }
         if heard.relay_info.len > 510 {
             return Err(Why::OptionTooLong {
-                code: code::RELAY_INFO,
+                code: code::RELAY_INFO.into(),
                 len: heard.relay_info.len,
             });
         }
@@ -61,7 +64,7 @@ impl<'a> Heard<'a> {
             code::MESSAGE_TYPE if self.message.is_none() => {
                 let &[number] = data else {
                     return Err(Why::OptionLength {
-                        code,
+                        code: code.into(),
                         len: data.len(),
                     });
                 };

@@ -17,6 +17,7 @@ mod request;
 mod silence;
 mod sniff;
 mod style;
+pub mod v6;
 
 pub use facts::{Answer, Asker, ClientFacts};
 pub use ipxe::feature_names;

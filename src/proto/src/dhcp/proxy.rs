@@ -172,7 +172,7 @@ fn check_delay(request: &Request, style: &Style, prestaged: bool) -> Result<(), 
     Ok(())
 }
 
-fn check_file(file: &str) -> Result<(), Why> {
+pub(super) fn check_file(file: &str) -> Result<(), Why> {
     let sound = !file.is_empty() && file.len() <= FILE_MAX && !file.contains(char::is_control);
     if sound {
         Ok(())

@@ -13,7 +13,7 @@ use super::relay::{self, RelayInfo};
 use super::silence::{Silence, Why};
 use super::style::Style;
 use super::{ipxe, proxy};
-use crate::types::{ClientArch, HardwareAddress};
+use crate::types::HardwareAddress;
 
 /// How a datagram came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl Request {
             two_step: false,
             applied: ArrayVec::new(),
         });
-        if let Some(arch) = unknown_arch(&traits) {
+        if let Some(arch) = quirks::unknown_arch(&traits) {
             return Err(Why::UnknownArch { arch });
         }
         let facts = ClientFacts {
@@ -310,15 +310,6 @@ fn asker(class: VendorClass, heard: &Heard<'_>) -> Asker {
     } else {
         Asker::Firmware
     }
-}
-
-/// iPXE takes a script whatever the processor; firmware without a boot program is left alone.
-fn unknown_arch(traits: &Traits) -> Option<ClientArch> {
-    let known = traits.arches.iter().any(|arch| arch.family().is_some());
-    if known || traits.asker == Asker::Ipxe {
-        return None;
-    }
-    traits.arches.first().copied()
 }
 
 fn client_address(packet: &Packet<'_>, heard: &Heard<'_>, seen: &Seen) -> Option<Ipv4Addr> {

@@ -54,24 +54,35 @@ pub enum Why {
     /// An option claims more bytes than the packet has.
     OptionPastEnd {
         /// The option's number.
-        code: u8,
+        code: u16,
     },
     /// An option that is too long for what it can hold.
     OptionTooLong {
         /// The option's number.
-        code: u8,
+        code: u16,
         /// Its length, repeated options joined (RFC 3396).
         len: usize,
     },
     /// An option of the wrong length for its meaning.
     OptionLength {
         /// The option's number.
-        code: u8,
+        code: u16,
         /// Its length.
         len: usize,
     },
     /// Neither PXE nor HTTP Boot asks: option 60 begins otherwise, or is missing.
     NotPxe,
+    /// A DHCPv6 request to another server (RFC 8415, section 16).
+    OtherDuid,
+    /// DHCPv6 relayed more often than thirty-two times, or with relay data beyond all bounds.
+    Nesting,
+    /// A DHCPv6 message without a client identifier.
+    NoClientId,
+    /// A DHCPv6 message that boot servers have no part in.
+    NotForBoot {
+        /// Its type.
+        message: u8,
+    },
     /// A message that a proxyDHCP server has no part in.
     NotForProxy {
         /// Its type.
@@ -161,9 +172,11 @@ impl Why {
             Self::OptionTooLong { .. } => "dhcp.option-too-long",
             Self::OptionLength { .. } => "dhcp.option-length",
             Self::NotPxe => "dhcp.not-pxe",
-            Self::NotForProxy { .. } => "dhcp.not-for-proxy",
+            Self::NotForProxy { .. } | Self::NotForBoot { .. } => "dhcp.not-for-proxy",
+            Self::Nesting => "dhcp.nesting",
+            Self::NoClientId => "dhcp.no-client-id",
             Self::LeaseRequest => "dhcp.lease-request",
-            Self::OtherServer { .. } => "dhcp.other-server",
+            Self::OtherServer { .. } | Self::OtherDuid => "dhcp.other-server",
             Self::BootpNoAddress => "dhcp.bootp-no-address",
             Self::UnknownArch { .. } => "dhcp.unknown-arch",
             Self::UnknownBootItem { .. } => "dhcp.unknown-boot-item",
@@ -190,6 +203,8 @@ impl Why {
                 | Self::OptionPastEnd { .. }
                 | Self::OptionTooLong { .. }
                 | Self::OptionLength { .. }
+                | Self::Nesting
+                | Self::NoClientId
         )
     }
 
@@ -222,7 +237,7 @@ impl std::error::Error for Silence {}
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Short { len } => write!(f, "{len} bytes are too few for DHCP (240)"),
+            Self::Short { len } => write!(f, "{len} bytes are too few for a DHCP message"),
             Self::BadCookie { cookie } => {
                 let value = u32::from_be_bytes(*cookie);
                 write!(f, "the magic cookie is {value:08x} instead of 63825363")
@@ -247,6 +262,13 @@ impl fmt::Display for Why {
             Self::NotForProxy { message } => {
                 write!(f, "{message} is between the machine and its DHCP server")
             }
+            Self::NotForBoot { message } => write!(
+                f,
+                "message type {message} is between the machine and its DHCPv6 server"
+            ),
+            Self::OtherDuid => f.write_str("the request is for another DHCPv6 server"),
+            Self::Nesting => f.write_str("relayed more than 32 times, or with too much relay data"),
+            Self::NoClientId => f.write_str("DHCPv6 without a client identifier"),
             Self::LeaseRequest => f.write_str("a request for an address, not for boot data"),
             Self::OtherServer { server } => write!(f, "the request is for the server {server}"),
             Self::BootpNoAddress => f.write_str("BootP without an address: we have none to give"),

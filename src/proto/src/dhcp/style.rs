@@ -2,6 +2,8 @@
 
 use arrayvec::ArrayVec;
 
+use super::v6::Duid;
+
 /// The choices; the default serves the firmware that is met most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Style {
@@ -17,6 +19,8 @@ pub struct Style {
     /// Boot server types (PXE 2.1, option 43 tag 71) that are answered. 0 is the bootstrap type
     /// that firmware asks for when it was shown no menu.
     pub boot_items: ArrayVec<u16, 8>,
+    /// Our DHCPv6 identity; `None` makes one from the address that a request reached us at.
+    pub duid: Option<Duid>,
 }
 
 impl Default for Style {
@@ -27,6 +31,7 @@ impl Default for Style {
             ipxe: IpxeOption::Absent,
             response_delay: 0,
             boot_items: [0, MENU_ITEM].into_iter().collect(),
+            duid: None,
         }
     }
 }

@@ -36,7 +36,7 @@ fn area<'a>(field: &'a [u8], mut visit: impl FnMut(u8, &'a [u8])) -> Result<(), 
             PAD => rest = behind,
             END => break,
             _ => {
-                let past_end = Why::OptionPastEnd { code };
+                let past_end = Why::OptionPastEnd { code: code.into() };
                 let Some((&len, behind)) = behind.split_first() else {
                     return Err(past_end);
                 };

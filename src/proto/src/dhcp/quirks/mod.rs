@@ -54,6 +54,15 @@ pub(super) fn correct(mut traits: Traits) -> Traits {
     traits
 }
 
+/// iPXE takes a script whatever the processor; firmware without a boot program is left alone.
+pub(super) fn unknown_arch(traits: &Traits) -> Option<ClientArch> {
+    let known = traits.arches.iter().any(|arch| arch.family().is_some());
+    if known || traits.asker == Asker::Ipxe {
+        return None;
+    }
+    traits.arches.first().copied()
+}
+
 /// Name and story of every quirk, for documentation and `explain`.
 pub fn quirks() -> impl Iterator<Item = (&'static str, &'static str)> {
     TABLE.iter().map(|quirk| (quirk.name, quirk.about))
