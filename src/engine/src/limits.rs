@@ -2,15 +2,81 @@
 
 use std::time::Duration;
 
+/// Worker threads.
+pub(crate) const WORKERS: usize = 64;
+
+/// Submission queue entries of a ring.
+pub(crate) const SUBMISSIONS: u32 = 1024;
+/// Completion queue entries of a ring: everything that can complete between two turns.
+pub(crate) const COMPLETIONS: u32 = 16384;
+
+/// Receive buffers for datagrams, shared by all UDP sockets of a worker.
+pub(crate) const DATAGRAM_BUFFERS: u16 = 2048;
+/// Bytes of one of them: the kernel's header, the sender's address, control messages, payload.
+pub(crate) const DATAGRAM_BUFFER: usize = 2048;
+/// Room for the sender's address in it.
+pub(crate) const NAME: usize = 28;
+/// Room for control messages in it (packet info of both families).
+pub(crate) const CONTROL: usize = 64;
+/// Bytes of the kernel's header in it.
+pub(crate) const RECVMSG_HEADER: usize = 16;
+/// Bytes of a datagram that are looked at; longer ones are dropped.
+pub(crate) const DATAGRAM: usize = DATAGRAM_BUFFER - RECVMSG_HEADER - NAME - CONTROL;
+
+/// Receive buffers for streams, shared by all connections of a worker.
+pub(crate) const STREAM_BUFFERS: u16 = 512;
+/// Bytes of one of them.
+pub(crate) const STREAM_BUFFER: usize = 8192;
+
+/// TCP connections that one worker holds at a time.
+pub(crate) const CONNECTIONS: usize = 4096;
+/// Bytes that one send on a connection takes from a piece at most.
+pub(crate) const WRITE: usize = 1 << 30;
+/// Listening TCP sockets of one worker.
+pub(crate) const LISTENERS: usize = 8;
+/// How long a closed connection may still be read so that the peer gets our last bytes.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+
+/// Sends under way at a time in one worker.
+pub(crate) const SEND_SLOTS: usize = 256;
+/// Sends that wait for a slot; more and the driver is busy.
+pub(crate) const SEND_BACKLOG: usize = 8192;
+/// Datagrams in one send with UDP_SEGMENT (the kernel's UDP_MAX_SEGMENTS of old).
+pub(crate) const SEGMENTS: usize = 64;
+/// Bytes in one send: the largest UDP payload over IPv4.
+pub(crate) const SEND_BYTES: usize = 65507;
+/// Empty packets that are kept for the next send.
+pub(crate) const PACKET_POOL: usize = 1024;
+
 /// TFTP transfers that one worker holds at a time.
 pub(crate) const TRANSFERS: usize = 8192;
 /// The largest TFTP block in bytes (RFC 2348).
 pub(crate) const TFTP_BLOCK_MAX: u16 = 65464;
-/// TCP connections that one worker holds at a time.
-pub(crate) const CONNECTIONS: usize = 4096;
+/// The largest TFTP window in blocks that the configuration may grant.
+pub(crate) const TFTP_WINDOW_MAX: u16 = 1024;
+/// How often a transfer's progress is told at most.
+pub(crate) const PROGRESS: Duration = Duration::from_millis(500);
+
 /// Answers of the control plane that wait for one worker.
 pub(crate) const ANSWERS: usize = 1024;
-/// How long a closed connection may still be read so that the peer gets our last bytes.
-pub(crate) const LINGER: Duration = Duration::from_secs(2);
-/// Bytes of a datagram that are looked at; longer ones are dropped.
-pub(crate) const DATAGRAM: usize = 1792;
+
+/// Receive buffer asked for on ports that take first requests, in bytes.
+pub(crate) const REQUEST_RECEIVE: usize = 8 << 20;
+/// Send buffer asked for on every UDP port, in bytes.
+pub(crate) const DATAGRAM_SEND: usize = 4 << 20;
+/// Connections that wait to be accepted.
+pub(crate) const ACCEPT_BACKLOG: i32 = 4096;
+
+// A datagram of a full Ethernet frame fits its buffer.
+const _: () = assert!(DATAGRAM >= 1472 + 256);
+// Every buffer and every send can complete between two turns without overflowing the queue.
+const _: () = assert!(
+    (COMPLETIONS as usize)
+        > DATAGRAM_BUFFERS as usize + STREAM_BUFFERS as usize + SEND_SLOTS + 2 * CONNECTIONS
+);
+// A window that is sent as plain datagrams fits the backlog, several times.
+const _: () = assert!(SEND_BACKLOG >= 4 * TFTP_WINDOW_MAX as usize);
+// Buffer rings are powers of two.
+const _: () = assert!(DATAGRAM_BUFFERS.is_power_of_two() && STREAM_BUFFERS.is_power_of_two());
+// A block with its header fits one send.
+const _: () = assert!(TFTP_BLOCK_MAX as usize + 4 <= SEND_BYTES);

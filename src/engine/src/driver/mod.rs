@@ -3,6 +3,11 @@
 //! A worker owns one driver. The driver reports [`Event`]s; whatever is to be sent is queued with
 //! [`Driver::send`] and [`Driver::write`] and leaves with the next [`Driver::wait`].
 
+pub(crate) mod epoll;
+mod incoming;
+mod outgoing;
+pub(crate) mod uring;
+
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::Range;
 use std::sync::Arc;
@@ -41,7 +46,7 @@ pub struct Arrival {
     /// Sender.
     pub source: SocketAddr,
     /// Our address on the interface that it came in on; for a broadcast the interface's primary
-    /// one, never the broadcast address itself.
+    /// one, never the broadcast address itself. Unspecified for IPv6 multicast.
     pub local: IpAddr,
     /// Index of that interface.
     pub interface: u32,
@@ -111,7 +116,8 @@ pub struct Transmit {
     pub to: SocketAddr,
     /// From which of our addresses (packet info); `None` leaves it to the routing table.
     pub from: Option<IpAddr>,
-    /// Through which interface; 0 leaves it to the routing table.
+    /// The interface towards the client, 0 if unknown. Broadcasts, multicasts and link-local
+    /// destinations leave through it; everything else follows the routing table.
     pub interface: u32,
     /// What.
     pub payload: Payload,
@@ -150,6 +156,23 @@ pub enum Piece {
     Owned(Vec<u8>),
     /// Bytes straight from the map.
     Mapped(Arc<File>, Range<u64>),
+}
+
+impl Piece {
+    /// The bytes; none where the range leaves the file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Mapped(file, range) => {
+                let (Ok(begin), Ok(end)) =
+                    (usize::try_from(range.start), usize::try_from(range.end))
+                else {
+                    return &[];
+                };
+                file.content.get(begin..end).unwrap_or_default()
+            }
+        }
+    }
 }
 
 /// The driver cannot take more at this moment: wait for events first.

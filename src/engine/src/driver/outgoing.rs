@@ -1,0 +1,322 @@
+//! What is sent, cut into pieces of one `sendmsg` each, and the memory that the kernel reads while
+//! such a send is under way.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use bootstorm_catalog::File;
+use socket2::SockAddr;
+
+use super::{Packet, Payload, SocketId, Transmit};
+use crate::limits;
+
+/// One `sendmsg`.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) socket: SocketId,
+    pub(super) to: SocketAddr,
+    pub(super) from: Option<IpAddr>,
+    pub(super) interface: u32,
+    pub(super) load: Load,
+}
+
+/// What it carries.
+#[derive(Debug)]
+pub(super) enum Load {
+    Packet(Box<Packet>),
+    Blocks(Blocks),
+}
+
+/// At most [`limits::SEGMENTS`] consecutive blocks of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Blocks {
+    file: Arc<File>,
+    first_number: u16,
+    offset: u64,
+    count: u16,
+    block_size: u16,
+    rollover: u16,
+}
+
+impl Blocks {
+    /// Bytes of a datagram that is not the last.
+    pub(super) const fn segment(&self) -> u32 {
+        self.block_size as u32 + 4
+    }
+
+    pub(super) const fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// Takes the first `count` blocks off.
+    fn split_first(&mut self, count: u16) -> Self {
+        let first = Self {
+            count,
+            ..self.clone()
+        };
+        self.count -= count;
+        self.offset += u64::from(count) * u64::from(self.block_size);
+        self.first_number = block_number(self.first_number, count, self.rollover);
+        first
+    }
+
+    /// Header and bytes of block `at` of this run.
+    fn block(&self, at: u16) -> ([u8; 4], &[u8]) {
+        let number = block_number(self.first_number, at, self.rollover);
+        let [high, low] = number.to_be_bytes();
+        let content: &[u8] = &self.file.content;
+        let begin = self.offset + u64::from(at) * u64::from(self.block_size);
+        let begin = usize::try_from(begin).map_or(content.len(), |b| b.min(content.len()));
+        let end = content.len().min(begin + usize::from(self.block_size));
+        ([0, 3, high, low], &content[begin..end])
+    }
+}
+
+/// The number `later` blocks after `first`, where `rollover` follows 65535.
+fn block_number(first: u16, later: u16, rollover: u16) -> u16 {
+    let number = u32::from(first) + u32::from(later);
+    match u16::try_from(number) {
+        Ok(number) => number,
+        // At most one turn: both summands are 16 bits wide.
+        Err(_) => (number - 65536) as u16 + rollover,
+    }
+}
+
+/// Which interfaces do not take several datagrams in one send, and from which size on.
+#[derive(Debug, Default)]
+pub(super) struct Segmentation {
+    refused: ArrayVec<(u32, u32), 64>,
+}
+
+impl Segmentation {
+    /// Whether datagrams of `segment` bytes may leave through `interface` several at a time.
+    fn allowed(&self, interface: u32, segment: u32) -> bool {
+        !self
+            .refused
+            .iter()
+            .any(|&(i, from)| i == interface && segment >= from)
+    }
+
+    /// A send was refused: no device behind `interface` sums checksums (EIO) or `segment` bytes
+    /// are more than the route's MTU (EINVAL, EMSGSIZE).
+    pub(super) fn refuse(&mut self, interface: u32, segment: u32, whole_device: bool) {
+        let from = if whole_device { 0 } else { segment };
+        if let Some(known) = self.refused.iter_mut().find(|(i, _)| *i == interface) {
+            known.1 = known.1.min(from);
+            return;
+        }
+        if self.refused.is_full() {
+            self.refused.pop_at(0);
+        }
+        self.refused.push((interface, from));
+    }
+
+    /// Cuts a transmit into sends and appends them to `queue`.
+    pub(super) fn split(&self, transmit: Transmit, queue: &mut VecDeque<Part>) {
+        let Transmit {
+            socket,
+            to,
+            from,
+            interface,
+            payload,
+        } = transmit;
+        let part = |load| Part {
+            socket,
+            to,
+            from,
+            interface,
+            load,
+        };
+        let (file, first_number, offset, blocks, block_size, rollover) = match payload {
+            Payload::Packet(packet) => return queue.push_back(part(Load::Packet(packet))),
+            Payload::Window {
+                file,
+                first_number,
+                offset,
+                blocks,
+                block_size,
+                rollover,
+            } => (file, first_number, offset, blocks, block_size, rollover),
+        };
+        let mut rest = Blocks {
+            file,
+            first_number,
+            offset,
+            count: blocks,
+            block_size,
+            rollover,
+        };
+        let together = self.together(interface, rest.segment());
+        while rest.count > together {
+            let first = rest.split_first(together);
+            queue.push_back(part(Load::Blocks(first)));
+        }
+        if rest.count > 0 {
+            queue.push_back(part(Load::Blocks(rest)));
+        }
+    }
+
+    /// How many sends a transmit takes.
+    pub(super) fn parts(&self, transmit: &Transmit) -> usize {
+        match &transmit.payload {
+            Payload::Packet(_) => 1,
+            Payload::Window {
+                blocks, block_size, ..
+            } => {
+                let together = self.together(transmit.interface, u32::from(*block_size) + 4);
+                usize::from(blocks.div_ceil(together))
+            }
+        }
+    }
+
+    /// Cuts a refused send into one for each datagram and appends them, in order, to `queue`.
+    pub(super) fn single(part: Part, queue: &mut VecDeque<Part>) {
+        let Load::Blocks(mut rest) = part.load else {
+            return queue.push_back(part);
+        };
+        while rest.count > 0 {
+            let load = Load::Blocks(rest.split_first(1));
+            queue.push_back(Part { load, ..part });
+        }
+    }
+
+    fn together(&self, interface: u32, segment: u32) -> u16 {
+        if !self.allowed(interface, segment) {
+            return 1;
+        }
+        let fit = limits::SEND_BYTES / segment as usize;
+        fit.clamp(1, limits::SEGMENTS) as u16
+    }
+}
+
+/// The memory of one send: everything that the kernel reads until the send is complete. It must
+/// not move meanwhile.
+pub(super) struct Slot {
+    header: libc::msghdr,
+    name: SockAddr,
+    vectors: [libc::iovec; 2 * limits::SEGMENTS],
+    heads: [[u8; 4]; limits::SEGMENTS],
+    control: Control,
+    /// Keeps packet or map alive; `None` when the slot is free.
+    part: Option<Part>,
+}
+
+/// Control messages, aligned as the kernel wants them.
+#[repr(C, align(8))]
+struct Control([u8; limits::CONTROL]);
+
+impl Slot {
+    /// An empty slot on the heap, where it stays.
+    pub(super) fn new() -> Box<Self> {
+        let nothing = libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        };
+        Box::new(Self {
+            // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
+            header: unsafe { std::mem::zeroed() },
+            name: SockAddr::from(SocketAddr::from(([0, 0, 0, 0], 0))),
+            vectors: [nothing; 2 * limits::SEGMENTS],
+            heads: [[0; 4]; limits::SEGMENTS],
+            control: Control([0; limits::CONTROL]),
+            part: None,
+        })
+    }
+
+    /// Fills the slot. The pointer is valid until the slot is filled again or dropped, and the
+    /// slot must stay where it is while the kernel uses it.
+    pub(super) fn fill(&mut self, part: Part) -> *const libc::msghdr {
+        let part = self.part.insert(part);
+        self.name = SockAddr::from(part.to);
+        let mut control_len = put_packet_info(&mut self.control.0, part);
+        let mut vectors = 0;
+        let mut vector = |bytes: &[u8]| {
+            self.vectors[vectors] = libc::iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            };
+            vectors += 1;
+        };
+        match &part.load {
+            Load::Packet(packet) => vector(packet),
+            Load::Blocks(blocks) => {
+                for at in 0..blocks.count {
+                    let (head, content) = blocks.block(at);
+                    let place = &mut self.heads[usize::from(at)];
+                    *place = head;
+                    vector(place);
+                    vector(content);
+                }
+                if blocks.count > 1 {
+                    let segment = (blocks.segment() as u16).to_ne_bytes();
+                    let at = (libc::SOL_UDP, libc::UDP_SEGMENT);
+                    control_len += put_control(&mut self.control.0[control_len..], at, &segment);
+                }
+            }
+        }
+        self.header.msg_name = self.name.as_ptr().cast_mut().cast();
+        self.header.msg_namelen = self.name.len();
+        self.header.msg_iov = self.vectors.as_mut_ptr();
+        self.header.msg_iovlen = vectors;
+        self.header.msg_control = if control_len == 0 {
+            std::ptr::null_mut()
+        } else {
+            self.control.0.as_mut_ptr().cast()
+        };
+        self.header.msg_controllen = control_len;
+        &raw const self.header
+    }
+
+    /// Empties the slot once its send is complete.
+    pub(super) fn take(&mut self) -> Option<Part> {
+        self.part.take()
+    }
+}
+
+/// Writes `IP_PKTINFO` or `IPV6_PKTINFO` where there is something to say.
+fn put_packet_info(control: &mut [u8], part: &Part) -> usize {
+    let interface = if bound_to_link(part.to.ip()) {
+        part.interface
+    } else {
+        0
+    };
+    match (part.to, part.from) {
+        (_, None) if interface == 0 => 0,
+        (SocketAddr::V4(_), from) => {
+            let mut info = [0; 12];
+            info[..4].copy_from_slice(&interface.to_ne_bytes());
+            if let Some(IpAddr::V4(ours)) = from {
+                info[4..8].copy_from_slice(&ours.octets());
+            }
+            put_control(control, (libc::IPPROTO_IP, libc::IP_PKTINFO), &info)
+        }
+        (SocketAddr::V6(_), from) => {
+            let mut info = [0; 20];
+            if let Some(IpAddr::V6(ours)) = from {
+                info[..16].copy_from_slice(&ours.octets());
+            }
+            info[16..].copy_from_slice(&interface.to_ne_bytes());
+            put_control(control, (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO), &info)
+        }
+    }
+}
+
+/// Whether an address means something on one link only, so that no route leads to it.
+fn bound_to_link(to: IpAddr) -> bool {
+    match to {
+        IpAddr::V4(to) => to.is_broadcast() || to.is_multicast(),
+        IpAddr::V6(to) => to.is_multicast() || to.is_unicast_link_local(),
+    }
+}
+
+/// Writes one control message and tells how much room it took.
+fn put_control(control: &mut [u8], (level, kind): (i32, i32), data: &[u8]) -> usize {
+    let length = size_of::<libc::cmsghdr>() + data.len();
+    control[..8].copy_from_slice(&length.to_ne_bytes());
+    control[8..12].copy_from_slice(&level.to_ne_bytes());
+    control[12..16].copy_from_slice(&kind.to_ne_bytes());
+    control[16..length].copy_from_slice(data);
+    length.next_multiple_of(8)
+}

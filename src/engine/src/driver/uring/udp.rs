@@ -1,0 +1,238 @@
+//! Datagrams over the ring.
+
+use std::collections::VecDeque;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use io_uring::{cqueue, opcode, types};
+
+use super::{DATAGRAMS, Op, REST, Uring};
+use crate::driver::outgoing::{Load, Part, Segmentation, Slot};
+use crate::driver::{Buffer, Busy, Event, Packet, SocketId, Transmit, incoming};
+use crate::limits;
+
+/// How long sending rests when a socket's send buffer is full.
+const FULL: Duration = Duration::from_millis(1);
+
+/// Sockets and the sends through them.
+pub(super) struct Sockets {
+    sockets: Vec<Socket>,
+    /// Sockets whose receive has ended and must be started again.
+    idle: Vec<u32>,
+    /// What the kernel is told about name and control room; it reads it at each start.
+    template: Box<libc::msghdr>,
+    slots: Vec<Box<Slot>>,
+    free: Vec<u32>,
+    /// Sends that were refused and go again, before the backlog.
+    again: VecDeque<Part>,
+    backlog: VecDeque<Part>,
+    segmentation: Segmentation,
+    pool: Vec<Box<Packet>>,
+    resume: Option<Instant>,
+}
+
+struct Socket {
+    socket: UdpSocket,
+    resume: Option<Instant>,
+}
+
+impl Sockets {
+    pub(super) fn new() -> Self {
+        // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
+        let mut template: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
+        template.msg_namelen = limits::NAME as u32;
+        template.msg_controllen = limits::CONTROL;
+        Self {
+            sockets: Vec::new(),
+            idle: Vec::new(),
+            template,
+            slots: (0..limits::SEND_SLOTS).map(|_| Slot::new()).collect(),
+            free: (0..limits::SEND_SLOTS as u32).rev().collect(),
+            again: VecDeque::with_capacity(limits::SEND_SLOTS),
+            backlog: VecDeque::with_capacity(limits::SEND_BACKLOG),
+            segmentation: Segmentation::default(),
+            pool: Vec::with_capacity(limits::PACKET_POOL),
+            resume: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, socket: UdpSocket) -> SocketId {
+        let id = self.sockets.len() as u32;
+        self.sockets.push(Socket {
+            socket,
+            resume: None,
+        });
+        self.idle.push(id);
+        SocketId(id)
+    }
+
+    pub(super) fn packet(&mut self) -> Box<Packet> {
+        self.pool.pop().unwrap_or_default()
+    }
+
+    pub(super) fn queue(&mut self, transmit: Transmit) -> Result<(), (Busy, Transmit)> {
+        if self.backlog.len() + self.segmentation.parts(&transmit) > limits::SEND_BACKLOG {
+            return Err((Busy, transmit));
+        }
+        self.segmentation.split(transmit, &mut self.backlog);
+        Ok(())
+    }
+
+    /// Sends that have not completed.
+    pub(super) fn under_way(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    fn reuse(&mut self, part: Part) {
+        if let Load::Packet(mut packet) = part.load
+            && self.pool.len() < limits::PACKET_POOL
+        {
+            packet.clear();
+            self.pool.push(packet);
+        }
+    }
+}
+
+impl Uring {
+    /// Starts the receives that are not running; tells when the next that rests is due.
+    pub(super) fn arm_udp(&mut self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        let mut at = 0;
+        while let Some(&id) = self.udp.idle.get(at) {
+            let socket = &mut self.udp.sockets[id as usize];
+            if let Some(resume) = socket.resume.filter(|&r| r > now) {
+                next = super::earliest(next, Some(resume));
+                at += 1;
+                continue;
+            }
+            socket.resume = None;
+            self.udp.idle.swap_remove(at);
+            let fd = types::Fd(socket.socket.as_raw_fd());
+            let template: *const libc::msghdr = &raw const *self.udp.template;
+            let entry = opcode::RecvMsgMulti::new(fd, template, DATAGRAMS)
+                .build()
+                .user_data(Op::Datagram.user_data(id));
+            // SAFETY: the template lives on the heap as long as the ring; sockets are never
+            // removed; the buffers are those of the registered ring.
+            unsafe { self.push(entry) };
+        }
+        next
+    }
+
+    /// Puts what waits onto the ring, as far as slots are free. When sending rests, tells until
+    /// when.
+    pub(super) fn flush(&mut self, now: Instant) -> Option<Instant> {
+        if let Some(resume) = self.udp.resume {
+            if resume > now {
+                return Some(resume);
+            }
+            self.udp.resume = None;
+        }
+        while let Some(&slot) = self.udp.free.last() {
+            let udp = &mut self.udp;
+            let Some(part) = udp.again.pop_front().or_else(|| udp.backlog.pop_front()) else {
+                break;
+            };
+            let Some(socket) = udp.sockets.get(part.socket.0 as usize) else {
+                udp.reuse(part);
+                continue;
+            };
+            udp.free.pop();
+            let fd = types::Fd(socket.socket.as_raw_fd());
+            let message = udp.slots[slot as usize].fill(part);
+            let entry = opcode::SendMsg::new(fd, message)
+                .flags((libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as u32)
+                .build()
+                .user_data(Op::Sent.user_data(slot));
+            // SAFETY: the slot is boxed and neither moved nor filled again before this send has
+            // completed; it holds the packet or the map that its vectors point into.
+            unsafe { self.push(entry) };
+        }
+        None
+    }
+
+    /// A send completed.
+    pub(super) fn sent(&mut self, slot: u32, result: i32) {
+        let udp = &mut self.udp;
+        let Some(part) = udp.slots.get_mut(slot as usize).and_then(|s| s.take()) else {
+            return;
+        };
+        udp.free.push(slot);
+        if result >= 0 {
+            return udp.reuse(part);
+        }
+        match (-result, &part.load) {
+            (libc::EAGAIN, _) => {
+                udp.resume = Some(Instant::now() + FULL);
+                udp.again.push_back(part);
+            }
+            (error @ (libc::EIO | libc::EINVAL | libc::EMSGSIZE), Load::Blocks(blocks))
+                if blocks.count() > 1 =>
+            {
+                let segment = blocks.segment();
+                tracing::debug!(
+                    interface = part.interface,
+                    segment,
+                    error,
+                    "no segmentation here: datagrams leave one by one"
+                );
+                udp.segmentation
+                    .refuse(part.interface, segment, error == libc::EIO);
+                Segmentation::single(part, &mut udp.again);
+            }
+            (error, _) => {
+                let error = std::io::Error::from_raw_os_error(error);
+                tracing::debug!(to = %part.to, %error, "a datagram could not be sent");
+                udp.reuse(part);
+            }
+        }
+    }
+
+    /// A datagram came, or the receive ended.
+    pub(super) fn datagram(&mut self, id: u32, entry: &cqueue::Entry) {
+        if !cqueue::more(entry.flags()) {
+            self.udp.idle.push(id);
+        }
+        let result = entry.result();
+        if result < 0 {
+            // Buffers are back before the next wait; anything else gets a rest.
+            if -result != libc::ENOBUFS
+                && let Some(socket) = self.udp.sockets.get_mut(id as usize)
+            {
+                socket.resume = Some(Instant::now() + REST);
+            }
+            return;
+        }
+        let Some(buffer) = cqueue::buffer_select(entry.flags()) else {
+            return;
+        };
+        match self.read_datagram(buffer, result as usize) {
+            Some((arrival, range)) => self.events.push_back(Event::Datagram {
+                socket: SocketId(id),
+                arrival,
+                buffer: Buffer {
+                    group: DATAGRAMS,
+                    id: buffer,
+                    range,
+                },
+            }),
+            None => self.datagrams.recycle(buffer),
+        }
+    }
+
+    fn read_datagram(
+        &self,
+        buffer: u16,
+        length: usize,
+    ) -> Option<(crate::driver::Arrival, std::ops::Range<usize>)> {
+        let bytes = self.datagrams.bytes(buffer, 0..length);
+        let out = types::RecvMsgOut::parse(bytes, &self.udp.template).ok()?;
+        if out.is_payload_truncated() || out.is_control_data_truncated() {
+            return None;
+        }
+        let arrival = incoming::arrival(out.name_data(), out.control_data())?;
+        let begin = limits::RECVMSG_HEADER + limits::NAME + limits::CONTROL;
+        Some((arrival, begin..begin + out.payload_data().len()))
+    }
+}
