@@ -6,6 +6,8 @@
 pub(crate) mod epoll;
 mod incoming;
 mod outgoing;
+#[cfg(test)]
+pub(crate) mod tests;
 pub(crate) mod uring;
 
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};

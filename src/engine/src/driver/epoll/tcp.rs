@@ -39,6 +39,8 @@ struct Conn {
     closing: bool,
     /// A write waits for room.
     blocked: bool,
+    /// What epoll was last told.
+    watched: Option<EventFlags>,
     write: Option<(Piece, usize)>,
 }
 
@@ -179,7 +181,7 @@ impl Epoll {
                 tracing::debug!(%peer, "refused: every connection of this worker is taken");
                 continue;
             };
-            self.watch_conn(conn.slot, true);
+            self.watch_conn(conn.slot);
             self.events.push_back(Event::Accepted {
                 listener: ListenerId(id),
                 conn,
@@ -201,7 +203,7 @@ impl Epoll {
         if !conn.ended && (broken || flags.contains(EventFlags::IN)) {
             self.receive(slot);
         }
-        self.watch_conn(slot, false);
+        self.watch_conn(slot);
     }
 
     fn receive(&mut self, slot: u32) {
@@ -245,21 +247,23 @@ impl Epoll {
     }
 
     /// Tells epoll what is of interest; a broken connection would else be reported for ever.
-    fn watch_conn(&mut self, slot: u32, new: bool) {
-        let conn = &self.tcp.conns[slot as usize];
+    fn watch_conn(&mut self, slot: u32) {
+        let conn = &mut self.tcp.conns[slot as usize];
         let Some(stream) = &conn.stream else { return };
         let mut flags = EventFlags::empty();
         flags.set(EventFlags::IN, !conn.ended);
         flags.set(EventFlags::OUT, conn.blocked);
+        let wanted = (!flags.is_empty()).then_some(flags);
+        if wanted == conn.watched {
+            return;
+        }
         let data = Source::Conn.data(slot);
-        let result = if new {
-            epoll::add(&self.epoll, stream.as_fd(), data, flags)
-        } else if flags.is_empty() {
-            epoll::delete(&self.epoll, stream.as_fd())
-        } else {
-            epoll::modify(&self.epoll, stream.as_fd(), data, flags)
-                .or_else(|_| epoll::add(&self.epoll, stream.as_fd(), data, flags))
+        let result = match (conn.watched, wanted) {
+            (None, _) => epoll::add(&self.epoll, stream.as_fd(), data, flags),
+            (_, None) => epoll::delete(&self.epoll, stream.as_fd()),
+            _ => epoll::modify(&self.epoll, stream.as_fd(), data, flags),
         };
+        conn.watched = wanted;
         if let Err(error) = result {
             tracing::debug!(%error, "a connection cannot be watched");
         }
@@ -291,13 +295,14 @@ impl Epoll {
             Ok(sent) => {
                 *done += sent;
                 if sent < length {
-                    return self.tcp.writes.push_back(slot);
+                    conn.blocked = true;
+                    return self.watch_conn(slot);
                 }
                 None
             }
             Err(rustix::io::Errno::AGAIN) => {
                 conn.blocked = true;
-                return self.watch_conn(slot, false);
+                return self.watch_conn(slot);
             }
             Err(rustix::io::Errno::INTR) => return self.tcp.writes.push_back(slot),
             Err(error) => Some(error),
@@ -329,7 +334,7 @@ impl Epoll {
                 conn: id,
                 error: Some(io::Error::from(error).kind()),
             });
-            self.watch_conn(slot, false);
+            self.watch_conn(slot);
         }
     }
 
