@@ -1,0 +1,284 @@
+//! Writes iPXE scripts.
+
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::words::{
+    self, Arguments, Setting, Unsafe, Url, display, identifier, milliseconds, path_word,
+};
+
+/// A script, command by command. Nothing that is put in can end a line or add a command.
+///
+/// A command that fails ends the script, unless [`Self::or_goto`] or [`Self::or_continue`] follows.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    lines: Vec<String>,
+    labels: HashSet<String>,
+}
+
+/// A place in a script.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Label(String);
+
+impl Label {
+    pub(super) fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Script {
+    /// An empty script.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The script's text.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::from("#!ipxe\n");
+        if self
+            .lines
+            .iter()
+            .any(|line| line.contains(words::ESCAPE_MARK))
+        {
+            text.push_str(words::ESCAPES);
+        }
+        for line in &self.lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+        text
+    }
+
+    /// A label like `wanted` that this script has not used yet; [`Self::place`] puts it down.
+    pub fn label(&mut self, wanted: &str) -> Label {
+        let base = identifier(wanted);
+        let mut name = base.clone();
+        let mut number = 1_u32;
+        while !self.labels.insert(name.clone()) {
+            number += 1;
+            name = format!("{base}-{number}");
+        }
+        Label(name)
+    }
+
+    /// Puts a label here.
+    pub fn place(&mut self, label: &Label) -> &mut Self {
+        self.line(format!(":{}", label.0))
+    }
+
+    /// A comment, for people who look at the script.
+    pub fn comment(&mut self, text: &str) -> &mut Self {
+        self.line(format!("# {}", display(text)))
+    }
+
+    /// Shows a line.
+    pub fn echo(&mut self, text: &str) -> &mut Self {
+        self.line(format!("echo {}", display(text)))
+    }
+
+    /// Shows the value of a setting behind a text.
+    pub fn echo_setting(&mut self, text: &str, setting: Setting) -> &mut Self {
+        self.line(format!("echo {} ${{{}}}", display(text), setting.name()))
+    }
+
+    /// Sets a variable to a text.
+    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        self.line(format!("set {} {}", identifier(name), display(value)))
+    }
+
+    /// Waits.
+    pub fn sleep(&mut self, time: Duration) -> &mut Self {
+        self.line(format!("sleep {}", time.as_secs().min(86_400)))
+    }
+
+    /// Shows a text and waits for any key; fails when none is pressed in time.
+    pub fn prompt(&mut self, text: &str, timeout: Duration) -> &mut Self {
+        let timeout = milliseconds(timeout);
+        self.line(format!("prompt --timeout {timeout} {}", display(text)))
+    }
+
+    /// Goes on at a label.
+    pub fn goto(&mut self, label: &Label) -> &mut Self {
+        self.line(format!("goto {}", label.0))
+    }
+
+    /// Goes on at the label that a menu left in `variable`.
+    pub fn goto_choice(&mut self, variable: &str) -> &mut Self {
+        self.line(format!("goto ${{{}}}", identifier(variable)))
+    }
+
+    /// Goes on at `then` when the setting equals the text, else with the next line.
+    pub fn if_equal(&mut self, setting: Setting, text: &str, then: &Label) -> &mut Self {
+        let (name, text, then) = (setting.name(), identifier(text), &then.0);
+        self.line(format!("iseq ${{{name}}} {text} && goto {then} ||"))
+    }
+
+    /// Goes on at `then` when the setting has a value, else with the next line.
+    pub fn if_set(&mut self, setting: Setting, then: &Label) -> &mut Self {
+        let (name, then) = (setting.name(), &then.0);
+        self.line(format!("isset ${{{name}}} && goto {then} ||"))
+    }
+
+    /// Forgets all images that were fetched.
+    pub fn imgfree(&mut self) -> &mut Self {
+        self.line("imgfree".to_owned())
+    }
+
+    /// Fetches the kernel or program to boot.
+    pub fn kernel(&mut self, url: &Url, arguments: &Arguments) -> &mut Self {
+        self.line(with_arguments(format!("kernel {url}"), arguments))
+    }
+
+    /// The same under a name that [`Self::imgargs`] can use.
+    pub fn kernel_named(&mut self, name: &str, url: &Url, arguments: &Arguments) -> &mut Self {
+        let command = format!("kernel --name {} {url}", identifier(name));
+        self.line(with_arguments(command, arguments))
+    }
+
+    /// Fetches an initial RAM disk; the kernel finds it under `name` (`initrd=name`).
+    pub fn initrd(&mut self, name: &str, url: &Url) -> &mut Self {
+        self.line(format!("initrd --name {} {url}", identifier(name)))
+    }
+
+    /// Fetches a file that wimboot or the kernel finds at `path`.
+    ///
+    /// # Errors
+    /// [`Unsafe`] when the path cannot be written as one word.
+    pub fn initrd_file(&mut self, path: &str, url: &Url) -> Result<&mut Self, Unsafe> {
+        let path = path_word(path)?;
+        let name = identifier(path.rsplit(['/', '\\']).next().unwrap_or(&path));
+        Ok(self.line(format!("initrd --name {name} {url} {path}")))
+    }
+
+    /// Replaces the arguments of an image.
+    pub fn imgargs(&mut self, image: &str, arguments: &Arguments) -> &mut Self {
+        let command = format!("imgargs {}", identifier(image));
+        self.line(with_arguments(command, arguments))
+    }
+
+    /// Boots what was fetched.
+    pub fn boot(&mut self) -> &mut Self {
+        self.line("boot".to_owned())
+    }
+
+    /// Fetches and runs a program or a script; comes back when that ends.
+    pub fn chain(&mut self, url: &Url, arguments: &Arguments) -> &mut Self {
+        self.line(with_arguments(format!("chain --autofree {url}"), arguments))
+    }
+
+    /// Fetches and runs a script in place of this one.
+    pub fn replace(&mut self, url: &Url) -> &mut Self {
+        self.line(format!("chain --replace --autofree {url}"))
+    }
+
+    /// Boots a disk image over the network.
+    pub fn sanboot(&mut self, url: &Url) -> &mut Self {
+        self.line(format!("sanboot --no-describe {url}"))
+    }
+
+    /// Boots the first local disk of a BIOS machine.
+    pub fn sanboot_local_disk(&mut self) -> &mut Self {
+        self.line("sanboot --no-describe --drive 0x80".to_owned())
+    }
+
+    /// Ends iPXE; 0 tells the firmware that all went well, anything else that the next boot device
+    /// is to be tried.
+    pub fn exit(&mut self, status: u8) -> &mut Self {
+        self.line(format!("exit {status}"))
+    }
+
+    /// Opens iPXE's shell.
+    pub fn shell(&mut self) -> &mut Self {
+        self.line("shell".to_owned())
+    }
+
+    /// Restarts the machine.
+    pub fn reboot(&mut self) -> &mut Self {
+        self.line("reboot".to_owned())
+    }
+
+    /// Switches the machine off.
+    pub fn poweroff(&mut self) -> &mut Self {
+        self.line("poweroff".to_owned())
+    }
+
+    /// Asks `url` for another script, with everything that the machine knows about itself: as a
+    /// form where this iPXE has forms, else as a query. `extra` goes along. Goes on at `failed` when
+    /// no script comes.
+    pub fn ask_again(&mut self, url: &Url, extra: &[(&str, &str)], failed: &Label) -> &mut Self {
+        let query = self.label("ask-by-query");
+        self.line("params --name machine".to_owned())
+            .or_goto(&query);
+        for (name, setting) in FACTS {
+            self.line(format!("param --params machine {name} ${{{setting}}}"))
+                .or_continue();
+        }
+        for (name, value) in extra {
+            let (name, value) = (identifier(name), display(value));
+            self.line(format!("param --params machine {name} {value}"));
+        }
+        self.line(format!("chain --replace --autofree {url}##params=machine"))
+            .or_goto(failed);
+        self.place(&query);
+        let with_extra = extra.iter().fold(url.clone(), |url, (name, value)| {
+            url.with_query(name, value)
+        });
+        let with_facts = FACTS.iter().fold(with_extra, |url, (name, setting)| {
+            url.with_setting(name, Setting::new(setting))
+        });
+        self.replace(&with_facts).or_goto(failed)
+    }
+
+    /// When the command before fails, goes on at `label`.
+    pub fn or_goto(&mut self, label: &Label) -> &mut Self {
+        self.extend(format_args!(" || goto {}", label.0))
+    }
+
+    /// When the command before fails, goes on with the next.
+    pub fn or_continue(&mut self) -> &mut Self {
+        self.extend(format_args!(" ||"))
+    }
+
+    /// When the command before succeeds, goes on at `label`.
+    pub fn and_goto(&mut self, label: &Label) -> &mut Self {
+        self.extend(format_args!(" && goto {}", label.0))
+    }
+
+    pub(super) fn line(&mut self, line: String) -> &mut Self {
+        self.lines.push(line.trim_end().to_owned());
+        self
+    }
+
+    fn extend(&mut self, end: impl Display) -> &mut Self {
+        if let Some(line) = self.lines.last_mut() {
+            *line = format!("{line}{end}");
+        }
+        self
+    }
+}
+
+/// What a machine tells when it asks: the name in the form, and the setting it comes from.
+const FACTS: [(&str, &str); 11] = [
+    ("mac", "netX/mac"),
+    ("uuid", "uuid"),
+    ("ip", "netX/ip"),
+    ("platform", "platform"),
+    ("buildarch", "buildarch"),
+    ("manufacturer", "manufacturer"),
+    ("product", "product"),
+    ("serial", "serial"),
+    ("asset", "asset"),
+    ("hostname", "hostname"),
+    ("version", "version"),
+];
+
+fn with_arguments(command: String, arguments: &Arguments) -> String {
+    if arguments.is_empty() {
+        command
+    } else {
+        format!("{command} {arguments}")
+    }
+}
