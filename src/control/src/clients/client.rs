@@ -1,0 +1,513 @@
+//! One machine and what an event makes of it.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bootstorm_proto::dhcp::Asker;
+use bootstorm_proto::types::{ClientArch, MacAddress, MachineGuid};
+use bootstorm_telemetry::event::{BootEvent, Protocol, Reason, TransferId, What};
+
+/// Where a boot stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Asked, and was told nothing on purpose.
+    Silent,
+    /// Asked for a boot.
+    Asked,
+    /// Was offered a file or a URL.
+    Offered,
+    /// Loads its network boot program.
+    Nbp,
+    /// Got its script.
+    Script,
+    /// Loads what the script names.
+    Loading,
+    /// Has loaded all that it asked for.
+    Booted,
+    /// Says that it is done, or was sent to its own disk.
+    Finished,
+    /// Stopped short.
+    Failed,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 9] = [
+        Self::Silent,
+        Self::Asked,
+        Self::Offered,
+        Self::Nbp,
+        Self::Script,
+        Self::Loading,
+        Self::Booted,
+        Self::Finished,
+        Self::Failed,
+    ];
+
+    /// As the API and the metrics spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::Asked => "asked",
+            Self::Offered => "offered",
+            Self::Nbp => "nbp",
+            Self::Script => "script",
+            Self::Loading => "loading",
+            Self::Booted => "booted",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What is known of one machine.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Counts machines up in the order in which they were first seen.
+    pub id: u64,
+    /// MAC, once a packet or a script request showed it.
+    pub mac: Option<MacAddress>,
+    /// Addresses, the latest first; at most four.
+    pub addresses: Vec<IpAddr>,
+    /// SMBIOS GUID.
+    pub guid: Option<MachineGuid>,
+    /// Architecture.
+    pub arch: Option<ClientArch>,
+    /// Which program asked last.
+    pub asker: Option<Asker>,
+    /// Relay.
+    pub relay: Option<IpAddr>,
+    /// Where the boot stands.
+    pub phase: Phase,
+    /// Since when.
+    pub phase_since: SystemTime,
+    /// When the first packet came.
+    pub first_seen: SystemTime,
+    /// When the last event came.
+    pub last_seen: SystemTime,
+    /// Boots begun in this run of the server.
+    pub boots: u32,
+    /// What DHCP answered in this boot.
+    pub offered: Option<Arc<str>>,
+    /// What the script boots: an entry's id, `menu` or `local`.
+    pub entry: Option<Arc<str>>,
+    /// Bytes of this boot.
+    pub bytes: u64,
+    /// Bytes of this boot that were sent more than once.
+    pub resent: u64,
+    /// Bytes a second of late.
+    pub rate: u64,
+    /// What travels at the moment.
+    pub travels: Vec<Travel>,
+    /// Why it failed, or is not answered.
+    pub reason: Option<Reason>,
+    /// What happened of late, oldest first; at most [`STEPS_MAX`].
+    pub timeline: VecDeque<Step>,
+    metered: (SystemTime, u64),
+}
+
+/// A file on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Travel {
+    /// Which transfer.
+    pub id: TransferId,
+    /// How.
+    pub protocol: Protocol,
+    /// File.
+    pub file: Arc<str>,
+    /// Bytes to send.
+    pub size: u64,
+    /// Bytes that arrived.
+    pub bytes: u64,
+    /// When it last moved.
+    pub moved: SystemTime,
+}
+
+/// One line of a machine's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// When; the last time when it repeats.
+    pub at: SystemTime,
+    /// `asked`, `answered`, `silent`, `leased`, `started`, `finished`, `broken`, `refused`,
+    /// `script`, `done` or `failed`.
+    pub kind: &'static str,
+    /// Reason code.
+    pub code: Option<&'static str>,
+    /// In words, without control characters.
+    pub text: String,
+    /// How often in a row.
+    pub times: u32,
+}
+
+/// Steps that a machine's history holds.
+pub const STEPS_MAX: usize = 64;
+
+/// Transfers of one machine that are followed at once.
+pub(super) const TRAVELS_MAX: usize = 32;
+
+const ADDRESSES_MAX: usize = 4;
+
+/// Characters of a file name or a reason that are kept.
+const TEXT_MAX: usize = 240;
+
+/// A machine that was quiet for this long began anew.
+const QUIET: Duration = Duration::from_secs(120);
+
+/// Network boot programs are smaller than this; kernels and images are larger.
+const NBP_MAX: u64 = 8 * 1024 * 1024;
+
+const METER: Duration = Duration::from_millis(500);
+
+impl Client {
+    pub(super) fn new(id: u64, at: SystemTime) -> Self {
+        Self {
+            id,
+            mac: None,
+            addresses: Vec::new(),
+            guid: None,
+            arch: None,
+            asker: None,
+            relay: None,
+            phase: Phase::Asked,
+            phase_since: at,
+            first_seen: at,
+            last_seen: at,
+            boots: 1,
+            offered: None,
+            entry: None,
+            bytes: 0,
+            resent: 0,
+            rate: 0,
+            travels: Vec::new(),
+            reason: None,
+            timeline: VecDeque::new(),
+            metered: (at, 0),
+        }
+    }
+
+    /// Something travels to it, or has.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.phase >= Phase::Nbp
+    }
+
+    pub(super) fn takes_address(&mut self, ip: IpAddr) -> Option<IpAddr> {
+        if self.addresses.first() == Some(&ip) {
+            return None;
+        }
+        self.addresses.retain(|a| *a != ip);
+        self.addresses.insert(0, ip);
+        (self.addresses.len() > ADDRESSES_MAX)
+            .then(|| self.addresses.pop())
+            .flatten()
+    }
+
+    /// Takes an event in; gives the step that it makes.
+    pub(super) fn apply(&mut self, event: &BootEvent) -> Option<Step> {
+        let at = event.at;
+        let quiet = at.duration_since(self.last_seen).unwrap_or_default() > QUIET;
+        let step = match &event.what {
+            What::Asked {
+                asker,
+                arch,
+                guid,
+                relay,
+            } => {
+                if quiet || self.begins_anew(*asker) {
+                    self.begin(at);
+                }
+                self.asker = Some(*asker);
+                self.arch = Some(*arch);
+                self.guid = guid.or(self.guid);
+                self.relay = relay.or(self.relay);
+                self.raise(Phase::Asked, at);
+                let relay = relay.map(|r| format!(" via {r}")).unwrap_or_default();
+                Some(step(
+                    at,
+                    "asked",
+                    format!("{}, {arch}{relay}", asker_name(*asker)),
+                ))
+            }
+            What::Answered { file } => {
+                self.offered = Some(Arc::clone(file));
+                self.raise(Phase::Offered, at);
+                Some(step(at, "answered", &**file))
+            }
+            What::Silent { reason } => {
+                if self.phase <= Phase::Offered {
+                    self.enter(Phase::Silent, at);
+                    self.reason = Some(reason.clone());
+                }
+                Some(because(at, "silent", reason))
+            }
+            What::Leased => {
+                let ip = event.ip.map(|ip| ip.to_string()).unwrap_or_default();
+                Some(step(at, "leased", ip))
+            }
+            What::Script { boots } => {
+                self.entry = Some(Arc::clone(boots));
+                self.reason = None;
+                let phase = if &**boots == "local" {
+                    Phase::Finished
+                } else {
+                    Phase::Script
+                };
+                self.enter(phase, at);
+                Some(step(at, "script", &**boots))
+            }
+            What::Reported { done, text } => Some(self.reported(*done, text, at)),
+            What::Started { .. }
+            | What::Progress { .. }
+            | What::Finished { .. }
+            | What::Broken { .. }
+            | What::Refused { .. } => self.travel(&event.what, at),
+        };
+        self.last_seen = self.last_seen.max(at);
+        if let Some(step) = &step {
+            self.remember(step.clone());
+        }
+        step
+    }
+
+    /// Takes over what was seen of the same machine before its MAC was known.
+    pub(super) fn absorb(&mut self, other: Self) {
+        let mut steps: Vec<_> = self.timeline.drain(..).chain(other.timeline).collect();
+        steps.sort_by_key(|s| s.at);
+        self.timeline = steps.into();
+        let surplus = self.timeline.len().saturating_sub(STEPS_MAX);
+        self.timeline.drain(..surplus);
+        if other.last_seen > self.last_seen && other.phase > self.phase {
+            self.enter(other.phase, other.phase_since);
+            self.reason = other.reason;
+        }
+        self.entry = self.entry.take().or(other.entry);
+        self.guid = self.guid.or(other.guid);
+        self.arch = self.arch.or(other.arch);
+        self.bytes += other.bytes;
+        self.resent += other.resent;
+        self.travels.extend(other.travels);
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
+        for ip in other.addresses.into_iter().rev() {
+            let _ = self.takes_address(ip);
+        }
+    }
+
+    fn travel(&mut self, what: &What, at: SystemTime) -> Option<Step> {
+        match what {
+            What::Started {
+                id,
+                protocol,
+                file,
+                size,
+            } => Some(self.started(*id, *protocol, file, *size, at)),
+            What::Progress { id, bytes } => {
+                self.moved(*id, *bytes, at);
+                None
+            }
+            What::Finished { id, bytes, resent } => {
+                let file = self.ended(*id, *bytes, at);
+                self.resent += resent;
+                if self.travels.is_empty() && self.phase == Phase::Loading {
+                    self.enter(Phase::Booted, at);
+                }
+                Some(step(at, "finished", format!("{file}, {bytes} bytes")))
+            }
+            What::Broken { id, bytes, reason } => {
+                let file = self.ended(*id, *bytes, at);
+                self.fail(reason.clone(), at);
+                let mut step = because(at, "broken", reason);
+                step.text = clean(&format!("{file} after {bytes} bytes: {}", reason.text));
+                Some(step)
+            }
+            What::Refused { file, reason, .. } => {
+                if self.needs(file.as_deref()) {
+                    self.fail(reason.clone(), at);
+                }
+                let mut step = because(at, "refused", reason);
+                if let Some(file) = file {
+                    step.text = clean(&format!("{file}: {}", reason.text));
+                }
+                Some(step)
+            }
+            _ => None,
+        }
+    }
+
+    fn started(
+        &mut self,
+        id: TransferId,
+        protocol: Protocol,
+        file: &Arc<str>,
+        size: u64,
+        at: SystemTime,
+    ) -> Step {
+        let loads = self.entry.is_some() || size >= NBP_MAX;
+        let phase = if loads { Phase::Loading } else { Phase::Nbp };
+        if self.phase != phase {
+            self.enter(phase, at);
+        }
+        self.reason = None;
+        if self.travels.is_empty() {
+            self.metered = (at, self.bytes);
+        }
+        if self.travels.len() == TRAVELS_MAX {
+            self.travels.remove(0);
+        }
+        self.travels.push(Travel {
+            id,
+            protocol,
+            file: clean(file).into(),
+            size,
+            bytes: 0,
+            moved: at,
+        });
+        step(
+            at,
+            "started",
+            format!("{file}, {size} bytes by {}", protocol.name()),
+        )
+    }
+
+    fn moved(&mut self, id: TransferId, bytes: u64, at: SystemTime) {
+        let Some(travel) = self.travels.iter_mut().find(|t| t.id == id) else {
+            return;
+        };
+        let more = bytes.saturating_sub(travel.bytes);
+        travel.bytes += more;
+        travel.moved = at;
+        self.bytes += more;
+        let (since, then) = self.metered;
+        let elapsed = at.duration_since(since).unwrap_or_default();
+        if elapsed >= METER {
+            let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+            self.rate = (self.bytes - then).saturating_mul(1000) / millis;
+            self.metered = (at, self.bytes);
+        }
+    }
+
+    /// Gives the file's name.
+    fn ended(&mut self, id: TransferId, bytes: u64, at: SystemTime) -> Arc<str> {
+        self.moved(id, bytes, at);
+        let found = self.travels.iter().position(|t| t.id == id);
+        let travel = found.map(|at| self.travels.remove(at));
+        if self.travels.is_empty() {
+            self.rate = 0;
+        }
+        travel.map_or_else(|| "a file".into(), |t| t.file)
+    }
+
+    fn reported(&mut self, done: bool, text: &str, at: SystemTime) -> Step {
+        if done {
+            self.enter(Phase::Finished, at);
+            self.reason = None;
+            return step(at, "done", text);
+        }
+        let reason = Reason {
+            code: "boot.reported-failure",
+            text: clean(text).into(),
+        };
+        self.fail(reason.clone(), at);
+        because(at, "failed", &reason)
+    }
+
+    /// Without this the boot cannot go on: the file that it was offered, or a connection that
+    /// came to no request. Firmware asks for much else that need not be there.
+    fn needs(&self, file: Option<&str>) -> bool {
+        let name = |path: &str| path.rsplit(['/', '\\']).next().unwrap_or("").to_lowercase();
+        match (file, &self.offered) {
+            (None, _) => true,
+            (Some(file), Some(offered)) => name(file) == name(offered),
+            (Some(_), None) => false,
+        }
+    }
+
+    fn begins_anew(&self, asker: Asker) -> bool {
+        match asker {
+            Asker::Firmware | Asker::HttpFirmware => self.phase > Phase::Offered,
+            Asker::Ipxe => self.phase >= Phase::Booted,
+        }
+    }
+
+    fn begin(&mut self, at: SystemTime) {
+        self.boots += 1;
+        self.offered = None;
+        self.entry = None;
+        self.bytes = 0;
+        self.resent = 0;
+        self.rate = 0;
+        self.travels.clear();
+        self.reason = None;
+        self.enter(Phase::Asked, at);
+    }
+
+    /// Within one boot iPXE asks DHCP again: that is no step back.
+    fn raise(&mut self, phase: Phase, at: SystemTime) {
+        if self.phase < phase {
+            self.enter(phase, at);
+            self.reason = None;
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, at: SystemTime) {
+        if self.phase != phase {
+            self.phase = phase;
+            self.phase_since = at;
+        }
+    }
+
+    fn fail(&mut self, reason: Reason, at: SystemTime) {
+        self.enter(Phase::Failed, at);
+        self.reason = Some(reason);
+    }
+
+    fn remember(&mut self, step: Step) {
+        if let Some(last) = self.timeline.back_mut()
+            && (last.kind, last.code, &last.text) == (step.kind, step.code, &step.text)
+        {
+            last.times = last.times.saturating_add(1);
+            last.at = step.at;
+            return;
+        }
+        if self.timeline.len() == STEPS_MAX {
+            self.timeline.pop_front();
+        }
+        self.timeline.push_back(step);
+    }
+}
+
+/// As the API spells it.
+pub(super) const fn asker_name(asker: Asker) -> &'static str {
+    match asker {
+        Asker::Firmware => "firmware",
+        Asker::HttpFirmware => "http-firmware",
+        Asker::Ipxe => "ipxe",
+    }
+}
+
+fn step(at: SystemTime, kind: &'static str, text: impl AsRef<str>) -> Step {
+    Step {
+        at,
+        kind,
+        code: None,
+        text: clean(text.as_ref()),
+        times: 1,
+    }
+}
+
+fn because(at: SystemTime, kind: &'static str, reason: &Reason) -> Step {
+    Step {
+        code: Some(reason.code),
+        ..step(at, kind, &reason.text)
+    }
+}
+
+/// What came from the network, fit for logs and terminals.
+fn clean(text: &str) -> String {
+    text.chars()
+        .take(TEXT_MAX)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}

@@ -1,0 +1,244 @@
+//! Every machine of late: where its boot stands, what it loads, why it failed.
+//!
+//! One thread owns the table and feeds it with [`BootEvent`]s; readers get [`Client`]s that never
+//! change under their hands.
+
+mod client;
+mod table;
+mod view;
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use bootstorm_proto::types::MacAddress;
+use bootstorm_telemetry::event::BootEvent;
+use bootstorm_telemetry::logging::BOOT;
+use bootstorm_telemetry::metrics::Metrics;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use tokio::sync::broadcast;
+
+pub use client::{Client, Phase, STEPS_MAX, Step, Travel};
+pub use table::CLIENTS_MAX;
+pub use view::{Detail, Summary};
+
+use table::Table;
+
+/// The live table; clones share it.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    shared: Arc<Shared>,
+}
+
+/// A machine that changed, for streams.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// Counts up by one for each update of this run.
+    pub sequence: u64,
+    /// The [`Summary`] as JSON, on one line.
+    pub json: Arc<str>,
+}
+
+/// A part of the list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// In the order in which they were first seen.
+    pub clients: Vec<Arc<Client>>,
+    /// Where the next page begins; `None` behind the last machine.
+    pub next: Option<u64>,
+}
+
+impl Clients {
+    /// Starts the thread that reads `events`. It ends when the last sender or the last clone of
+    /// this table is gone.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(events: Receiver<BootEvent>, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let clients = Self::without_thread(CLIENTS_MAX);
+        let shared = Arc::downgrade(&clients.shared);
+        std::thread::Builder::new()
+            .name("clients".to_owned())
+            .spawn(move || own(&shared, &events, &metrics))?;
+        Ok(clients)
+    }
+
+    /// One machine.
+    #[must_use]
+    pub fn by_mac(&self, mac: MacAddress) -> Option<Arc<Client>> {
+        self.shared.table().by_mac(mac)
+    }
+
+    /// The machine that used this address last.
+    #[must_use]
+    pub fn by_ip(&self, ip: IpAddr) -> Option<Arc<Client>> {
+        self.shared.table().by_ip(ip)
+    }
+
+    /// At most `limit` machines behind `after`, those in `phase` only if one is given.
+    #[must_use]
+    pub fn page(&self, after: Option<u64>, limit: usize, phase: Option<Phase>) -> Page {
+        self.shared.table().page(after, limit, phase)
+    }
+
+    /// How many machines are in each phase.
+    #[must_use]
+    pub fn counts(&self) -> [(Phase, usize); Phase::ALL.len()] {
+        self.shared.table().counts()
+    }
+
+    /// Changed machines from this moment on; at most four updates a second for each.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Update> {
+        self.shared.updates.subscribe()
+    }
+
+    fn without_thread(capacity: usize) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                table: Mutex::new(Table::new(capacity)),
+                updates: broadcast::Sender::new(UPDATES_MAX),
+            }),
+        }
+    }
+
+    /// Takes one event in, as the thread does.
+    #[cfg(test)]
+    pub(crate) fn feed(events: impl IntoIterator<Item = BootEvent>) -> Self {
+        let clients = Self::without_thread(CLIENTS_MAX);
+        for event in events {
+            let _ = clients.shared.table().apply(&event);
+        }
+        clients
+    }
+}
+
+/// Updates that a slow reader of a stream may be behind before it misses some.
+const UPDATES_MAX: usize = 4096;
+
+/// Events taken in before a reader gets its turn.
+const BATCH: usize = 256;
+
+/// How often changed machines are told to streams.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How often the log counts what machines did.
+const SUMMARY: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+struct Shared {
+    table: Mutex<Table>,
+    updates: broadcast::Sender<Update>,
+}
+
+impl Shared {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // The table is sound between any two of its steps.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn own(shared: &Weak<Shared>, events: &Receiver<BootEvent>, metrics: &Metrics) {
+    let mut sequence = 0;
+    let mut told = Instant::now();
+    let mut tally = Tally::default();
+    loop {
+        let first = events.recv_timeout(TICK);
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let ended = matches!(first, Err(RecvTimeoutError::Disconnected));
+        if let Ok(first) = first {
+            let mut table = shared.table();
+            for event in std::iter::once(first).chain(events.try_iter().take(BATCH - 1)) {
+                if let Some(step) = table.apply(&event) {
+                    follow(&event, &step);
+                    tally.add(step.kind);
+                }
+            }
+        }
+        if ended || told.elapsed() >= TICK {
+            told = Instant::now();
+            tell(&shared, &mut sequence, metrics);
+            tally.log_when_due();
+        }
+        if ended {
+            return;
+        }
+    }
+}
+
+/// One line for each step of one machine; see the contract in `telemetry::logging`.
+fn follow(event: &BootEvent, step: &Step) {
+    tracing::debug!(
+        target: BOOT,
+        mac = event.mac.map(tracing::field::display),
+        ip = event.ip.map(tracing::field::display),
+        code = step.code,
+        "{}: {}",
+        step.kind,
+        step.text
+    );
+}
+
+fn tell(shared: &Shared, sequence: &mut u64, metrics: &Metrics) {
+    let (changed, counts) = {
+        let mut table = shared.table();
+        (table.take_changed(), table.counts())
+    };
+    for (phase, machines) in counts {
+        metrics.web.clients(phase.name(), machines);
+    }
+    if shared.updates.receiver_count() == 0 {
+        return;
+    }
+    let now = SystemTime::now();
+    for client in changed {
+        let Ok(json) = serde_json::to_string(&Summary::of(&client, now)) else {
+            continue;
+        };
+        *sequence += 1;
+        // Fails only when the last reader has just left.
+        let _ = shared.updates.send(Update {
+            sequence: *sequence,
+            json: json.into(),
+        });
+    }
+}
+
+/// Counts steps for a line without addresses.
+#[derive(Debug)]
+struct Tally {
+    since: Instant,
+    counts: std::collections::BTreeMap<&'static str, u64>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            counts: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, kind: &'static str) {
+        *self.counts.entry(kind).or_default() += 1;
+    }
+
+    fn log_when_due(&mut self) {
+        if self.since.elapsed() < SUMMARY {
+            return;
+        }
+        let counts = std::mem::take(self).counts;
+        if !counts.is_empty() {
+            let words: Vec<_> = counts.iter().map(|(k, n)| format!("{k} {n}")).collect();
+            tracing::info!("machines: {}", words.join(", "));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
