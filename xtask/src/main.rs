@@ -1,3 +1,29 @@
-//! What people run while developing.
+//! What people run while developing: `cargo xtask`.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod e2e;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about, bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Boot real firmware from the server, in QEMU and network namespaces (root)
+    E2e(e2e::Arguments),
+}
+
+fn main() -> Result<ExitCode> {
+    match Arguments::parse().task {
+        Task::E2e(arguments) => e2e::run(&arguments),
+    }
+}

@@ -1,0 +1,189 @@
+//! The matrix: what boots from what, over what.
+
+use crate::check::Check;
+use crate::lab::{Lan, Subnet};
+use crate::qemu::{Firmware, Try};
+use crate::suite::Suite;
+
+/// One row of the matrix.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub about: &'static str,
+    /// The machine's firmware.
+    pub firmware: Firmware,
+    /// What the firmware tries.
+    pub first: Try,
+    /// What the LAN's own DHCP server does.
+    pub lan: Lan,
+    /// Where the machine is plugged in.
+    pub subnet: Subnet,
+    /// The network boot programs in the images folder.
+    pub programs: Programs,
+    /// Whether the server's CA is enrolled in the firmware.
+    pub enrolled: bool,
+    /// The server's configuration file; none is the default of every user.
+    pub config: Option<&'static str>,
+    /// How it has to end.
+    pub ending: Ending,
+    /// What the capture, the console and the server's log must show besides.
+    pub checks: &'static [Check],
+}
+
+/// Network boot programs and where they are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Programs {
+    /// Debian's iPXE of a suite.
+    Ipxe(Suite),
+    /// Debian's shim and GRUB, both signed, and GRUB's configuration.
+    ShimAndGrub(Suite),
+}
+
+/// How a case ends when all is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Linux is up and printed its marker.
+    Marker,
+    /// The boot fails, and the API names this reason for the machine.
+    Reason(&'static str),
+}
+
+/// Cases of every CI run; the others run with `--all`.
+pub const FIRST: usize = 4;
+
+const BASE: Case = Case {
+    name: "",
+    about: "",
+    firmware: Firmware::Uefi(Suite::Bookworm),
+    first: Try::Pxe4,
+    lan: Lan::V4,
+    subnet: Subnet::Near,
+    programs: Programs::Ipxe(Suite::Bookworm),
+    enrolled: false,
+    config: None,
+    ending: Ending::Marker,
+    checks: &[],
+};
+
+const HTTPS_BOOT: Case = Case {
+    about: "UEFI HTTPS Boot, CA enrolled -> iPXE -> Linux",
+    first: Try::Http,
+    enrolled: true,
+    config: Some("[boot]\nhttp_boot_scheme = \"https\"\n"),
+    checks: &[Check::ProgramByHttps],
+    ..BASE
+};
+
+const IPXE_HTTPS: Case = Case {
+    about: "UEFI PXE -> iPXE, script and Linux by HTTPS, CA enrolled",
+    enrolled: true,
+    config: Some("[boot]\nscript_scheme = \"https\"\n"),
+    checks: &[Check::NothingByHttp],
+    ..BASE
+};
+
+/// Every case, the first [`FIRST`] first.
+pub const ALL: &[Case] = &[
+    Case {
+        name: "bios-pxe",
+        about: "BIOS PXE -> undionly.kpxe -> script -> Linux",
+        firmware: Firmware::Bios,
+        ..BASE
+    },
+    Case {
+        name: "uefi-pxe",
+        about: "UEFI PXE over IPv4, ports 67 and 4011 -> snponly.efi -> script -> Linux",
+        checks: &[Check::TwoSteps],
+        ..BASE
+    },
+    Case {
+        name: "uefi-pxe-relay",
+        about: "the same on another subnet, through a relay",
+        subnet: Subnet::Far,
+        checks: &[Check::TwoSteps, Check::ThroughRelay],
+        ..BASE
+    },
+    Case {
+        name: "uefi-http-boot",
+        about: "UEFI HTTP Boot -> iPXE -> script -> Linux",
+        first: Try::Http,
+        checks: &[Check::ProgramByHttp],
+        ..BASE
+    },
+    Case {
+        name: "uefi-https-boot-2022",
+        ..HTTPS_BOOT
+    },
+    Case {
+        name: "uefi-https-boot-2025",
+        firmware: Firmware::Uefi(Suite::Trixie),
+        ..HTTPS_BOOT
+    },
+    Case {
+        name: "uefi-https-boot-2026",
+        firmware: Firmware::Uefi(Suite::Sid),
+        ..HTTPS_BOOT
+    },
+    Case {
+        name: "uefi-pxe-ipv6",
+        about: "UEFI PXE over IPv6: the LAN's DHCPv6 server gives our URL, all else is ours",
+        first: Try::Pxe6,
+        lan: Lan::V6,
+        programs: Programs::Ipxe(Suite::Trixie),
+        checks: &[Check::OverIpv6],
+        ..BASE
+    },
+    Case {
+        name: "secure-boot",
+        about: "Secure Boot: signed shim, GRUB and kernel by TFTP",
+        firmware: Firmware::SecureBoot(Suite::Bookworm),
+        programs: Programs::ShimAndGrub(Suite::Bookworm),
+        config: Some("[boot.nbp]\nx64 = \"shimx64.efi\"\n"),
+        checks: &[Check::SecureBootOn],
+        ..BASE
+    },
+    Case {
+        name: "ipxe-https-trixie",
+        programs: Programs::Ipxe(Suite::Trixie),
+        ..IPXE_HTTPS
+    },
+    Case {
+        name: "ipxe-https-sid",
+        programs: Programs::Ipxe(Suite::Sid),
+        ..IPXE_HTTPS
+    },
+    Case {
+        name: "ipxe-https-no-ca",
+        about: "the same without the CA: fails, and the API says why",
+        programs: Programs::Ipxe(Suite::Trixie),
+        enrolled: false,
+        ending: Ending::Reason("tls.unknown-ca"),
+        ..IPXE_HTTPS
+    },
+];
+
+/// The case of that name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Case> {
+    ALL.iter().find(|case| case.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{ALL, FIRST};
+
+    #[test]
+    fn names_are_unique_and_every_case_says_what_it_shows() {
+        let names: BTreeSet<&str> = ALL.iter().map(|case| case.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        assert!(
+            ALL.iter()
+                .all(|case| !case.name.is_empty() && !case.about.is_empty())
+        );
+        assert!(FIRST <= ALL.len());
+    }
+}

@@ -1,0 +1,204 @@
+//! What the lab needs from the machine's own package manager.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command;
+use crate::suite;
+
+/// A program of the system and the Debian package that brings it.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    /// The program that is looked for.
+    pub program: &'static str,
+    /// The package to install.
+    pub package: &'static str,
+    /// What it is for, as said to the user.
+    pub why: &'static str,
+}
+
+/// Everything that booting a machine takes.
+pub const NEEDS: &[Need] = &[
+    need(
+        "qemu-system-x86_64",
+        "qemu-system-x86",
+        "the virtual machines whose firmware boots",
+    ),
+    need(
+        "dnsmasq",
+        "dnsmasq-base",
+        "the DHCP server of the test network",
+    ),
+    need("ip", "iproute2", "network namespaces, bridges and taps"),
+    need(
+        "ethtool",
+        "ethtool",
+        "switches checksum offload off on virtual links",
+    ),
+    need("tcpdump", "tcpdump", "a capture of every case"),
+    need(
+        "curl",
+        "curl",
+        "asks the server's API from inside its namespace",
+    ),
+    need(
+        "dpkg-deb",
+        "dpkg",
+        "unpacks firmware of other Debian releases",
+    ),
+    need(
+        "setpriv",
+        "util-linux",
+        "ends the lab's processes with the test",
+    ),
+    need("cc", "gcc", "links the test's own init program"),
+];
+
+/// The boot ROM of QEMU's network card; Debian only recommends the package.
+const BOOT_ROM: (&str, &str) = ("/usr/lib/ipxe/qemu/pxe-e1000.rom", "ipxe-qemu");
+
+const fn need(program: &'static str, package: &'static str, why: &'static str) -> Need {
+    Need {
+        program,
+        package,
+        why,
+    }
+}
+
+/// What is not there yet.
+#[must_use]
+pub fn missing() -> Vec<Need> {
+    let mut missing: Vec<Need> = NEEDS
+        .iter()
+        .copied()
+        .filter(|need| !command::found(need.program))
+        .collect();
+    if !Path::new(BOOT_ROM.0).exists() && !missing.iter().any(|need| need.package == BOOT_ROM.1) {
+        missing.push(need(
+            BOOT_ROM.0,
+            BOOT_ROM.1,
+            "the BIOS boot ROM of the network card",
+        ));
+    }
+    missing
+}
+
+/// Says what is missing and why, then installs it.
+///
+/// # Errors
+/// Without root: the command to type. Otherwise what apt-get says.
+pub fn install() -> Result<()> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("Missing on this machine:");
+    for need in &missing {
+        println!("  {:18} {}", need.package, need.why);
+    }
+    let names: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let typed = format!(
+        "apt-get install --no-install-recommends {}",
+        names.join(" ")
+    );
+    if !command::found("apt-get") {
+        bail!("install these with the package manager of this machine");
+    }
+    if !command::is_root() {
+        bail!("as root: {typed}");
+    }
+    println!("Installing them: {typed}");
+    let args = ["-y", "-q", "--no-install-recommends", "install"];
+    let simulated = Command::new("apt-get")
+        .args(["-s"])
+        .args(args)
+        .args(&names)
+        .output();
+    if !simulated.is_ok_and(|said| said.status.success()) {
+        // Either there are no lists yet, or a backport keeps the release's own version out.
+        command::output(Command::new("apt-get").args(["-q", "update"]))?;
+    }
+    let plain = command::output(
+        noninteractive(&mut Command::new("apt-get"))
+            .args(args)
+            .args(&names),
+    );
+    if let Err(error) = plain {
+        install_from_backports(&names).with_context(|| format!("{error:#}"))?;
+    }
+    let rest = self::missing();
+    if !rest.is_empty() {
+        bail!("still missing after the installation: {rest:?}");
+    }
+    Ok(())
+}
+
+fn noninteractive(command: &mut Command) -> &mut Command {
+    command.env("DEBIAN_FRONTEND", "noninteractive")
+}
+
+/// Where a part of QEMU came from backports, the rest has to as well. The machine's own sources
+/// plus backports are read from a folder of their own: no apt source stays behind.
+fn install_from_backports(names: &[&str]) -> Result<()> {
+    let codename = codename().context("cannot tell which Debian this is")?;
+    println!(
+        "  the release's own versions do not fit what is installed: using {codename}-backports"
+    );
+    let folder = tempfile::tempdir()?;
+    let at = |part: &str| folder.path().join(part);
+    for part in ["lists/partial", "parts"] {
+        fs::create_dir_all(at(part))?;
+    }
+    fs::write(
+        at("sources.list"),
+        fs::read_to_string("/etc/apt/sources.list").unwrap_or_default()
+            + &format!("\ndeb {} {codename}-backports main\n", suite::mirror()),
+    )?;
+    for entry in fs::read_dir("/etc/apt/sources.list.d")
+        .into_iter()
+        .flatten()
+    {
+        let path = entry?.path();
+        if let Some(name) = path.file_name() {
+            fs::copy(&path, at("parts").join(name))?;
+        }
+    }
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command
+            .args([
+                "-o",
+                &format!("Dir::Etc::SourceList={}", at("sources.list").display()),
+            ])
+            .args([
+                "-o",
+                &format!("Dir::Etc::SourceParts={}", at("parts").display()),
+            ])
+            .args([
+                "-o",
+                &format!("Dir::State::Lists={}", at("lists").display()),
+            ])
+            .args(["-o", "APT::Sandbox::User=root"]);
+        noninteractive(&mut command);
+        command
+    };
+    command::output(apt().args(["-q", "update"]))?;
+    command::output(
+        apt()
+            .args(["-y", "-q", "--no-install-recommends", "install", "-t"])
+            .arg(format!("{codename}-backports"))
+            .args(names),
+    )?;
+    Ok(())
+}
+
+fn codename() -> Option<String> {
+    let release = fs::read_to_string("/etc/os-release").ok()?;
+    release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .map(str::to_owned)
+}

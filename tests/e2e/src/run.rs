@@ -1,0 +1,221 @@
+//! Running cases one after another, and what came out.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::capture::Capture;
+use crate::cases::{Case, Ending};
+use crate::check::Evidence;
+use crate::enrol;
+use crate::guest::Guest;
+use crate::images;
+use crate::lab::{Lab, Subnet};
+use crate::process::tail;
+use crate::qemu::{Hardware, Machine};
+use crate::server::{Server, Setup};
+use crate::stop;
+use crate::suite::Shelf;
+
+/// Firmware runs in software; the slowest case takes 25 s on an idle machine.
+const LIMIT: Duration = Duration::from_secs(240);
+const MAC: &str = "52:54:00:99:00:01";
+const UUID: &str = "11223344-5566-7788-99aa-bbccddeeff00";
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The server binary.
+    pub server: PathBuf,
+    /// Where firmware is kept and cases leave their files.
+    pub folder: PathBuf,
+    /// Keep the files of passed cases as well.
+    pub keep: bool,
+}
+
+/// What came out of a case.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The case.
+    pub name: &'static str,
+    /// From power-on to the marker (or the recorded reason), or what went wrong.
+    pub result: Result<Duration>,
+    /// Versions of firmware and boot programs.
+    pub versions: String,
+}
+
+/// Runs cases in order and prints a line for each.
+///
+/// # Errors
+/// What all cases need cannot be had: the kernel, or Ctrl-C can not be heard.
+pub fn run(selected: &[&'static Case], options: &Options) -> Result<Vec<Outcome>> {
+    stop::listen()?;
+    let shelf = shelf(&options.folder);
+    let guest = Guest::build(&shelf, &options.folder.join("guest"))?;
+    println!(
+        "  kernel {} (Debian bookworm), initrd of our own",
+        guest.version
+    );
+    let mut outcomes = Vec::new();
+    for case in selected {
+        if stop::asked() {
+            break;
+        }
+        let outcome = run_one(case, options, &shelf, &guest);
+        print_line(&outcome, options);
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+/// The shelf of a work folder.
+#[must_use]
+pub fn shelf(folder: &Path) -> Shelf {
+    Shelf::new(folder.join("firmware"))
+}
+
+/// Where a case leaves its files.
+#[must_use]
+pub fn case_folder(options: &Options, name: &str) -> PathBuf {
+    options.folder.join("runs").join(name)
+}
+
+fn run_one(case: &'static Case, options: &Options, shelf: &Shelf, guest: &Guest) -> Outcome {
+    let folder = case_folder(options, case.name);
+    let mut versions = String::new();
+    let result = boot(case, options, shelf, guest, &folder, &mut versions);
+    if result.is_ok() && !options.keep {
+        // What a passed case left is of no use; a rest of it does no harm.
+        fs::remove_dir_all(&folder).ok();
+    }
+    Outcome {
+        name: case.name,
+        result,
+        versions,
+    }
+}
+
+fn boot(
+    case: &Case,
+    options: &Options,
+    shelf: &Shelf,
+    guest: &Guest,
+    folder: &Path,
+    versions: &mut String,
+) -> Result<Duration> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    let nonce = nonce()?;
+    let cmdline = format!("console=ttyS0 e2e.case={} e2e.nonce={nonce}", case.name);
+    let pictures = folder.join("images");
+    let programs = images::fill(&pictures, case.programs, guest, shelf, &cmdline)?;
+    *versions = format!("{}, {programs}", case.firmware.describe(shelf)?);
+
+    let mut lab = Lab::start(folder, case.lan)?;
+    let captures = [
+        Capture::start(&lab, Subnet::Near)?,
+        Capture::start(&lab, Subnet::Far)?,
+    ];
+    let server = Server::start(
+        &lab,
+        &Setup {
+            program: options.server.clone(),
+            images: pictures,
+            boot: Some(images::ENTRY.to_owned()),
+            config: case.config.map(str::to_owned),
+        },
+    )?;
+    let trusted = if case.enrolled {
+        Some(enrol_authority(&server, &lab)?)
+    } else {
+        None
+    };
+    let hardware = Hardware {
+        firmware: case.firmware,
+        first: case.first,
+        mac: MAC.to_owned(),
+        uuid: UUID.to_owned(),
+        subnet: case.subnet,
+        trusted,
+    };
+    let start = Instant::now();
+    let mut machine = Machine::start("machine", &hardware, &lab, shelf)?;
+    let ended = match case.ending {
+        Ending::Marker => machine.wait_for(
+            &format!("bootstorm-e2e {} booted {nonce}", case.name),
+            LIMIT,
+        ),
+        Ending::Reason(reason) => wait_for_reason(&server, &lab, reason),
+    };
+    let time = start.elapsed();
+    ended.with_context(|| format!("server's log:\n{}\n", tail(&server.log(), 25)))?;
+    lab.check()?;
+    let console = machine.console_text();
+    drop(machine);
+    server.stop()?;
+    let mut segments = Vec::new();
+    for capture in captures {
+        segments.extend(capture.finish()?);
+    }
+    for check in case.checks {
+        check
+            .run(&Evidence {
+                segments: &segments,
+                console: &console,
+            })
+            .with_context(|| format!("{check:?}"))?;
+    }
+    Ok(time)
+}
+
+fn enrol_authority(server: &Server, lab: &Lab) -> Result<PathBuf> {
+    let file = lab.folder().join("ca.esl");
+    fs::write(
+        &file,
+        enrol::signature_list(server.authority(lab)?.as_bytes())?,
+    )?;
+    Ok(file)
+}
+
+fn wait_for_reason(server: &Server, lab: &Lab, reason: &str) -> Result<()> {
+    let mut said = String::new();
+    stop::wait_for(&format!("{reason} in the API"), LIMIT, || {
+        said = server.api(lab, "/api/v1/clients")?;
+        let named = said.to_lowercase().contains(MAC) && said.contains(reason);
+        Ok(named.then_some(()))
+    })
+    .with_context(|| format!("the API says: {said}"))
+}
+
+/// So that no marker of another run can pass for this one's.
+fn nonce() -> Result<String> {
+    let mut bytes = [0; 8];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn print_line(outcome: &Outcome, options: &Options) {
+    match &outcome.result {
+        Ok(time) => println!(
+            "  ok    {:22} {:6.1} s  {}",
+            outcome.name,
+            time.as_secs_f64(),
+            outcome.versions
+        ),
+        Err(error) => {
+            println!("  FAIL  {:22}           {}", outcome.name, outcome.versions);
+            for line in format!("{error:#}").lines() {
+                println!("        {line}");
+            }
+            println!(
+                "        files: {}",
+                case_folder(options, outcome.name).display()
+            );
+        }
+    }
+}

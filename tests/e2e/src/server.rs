@@ -1,0 +1,127 @@
+//! The server under test, in its namespace, driven the way a user drives it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command;
+use crate::lab::{Lab, Node};
+use crate::process::{Running, tail};
+use crate::stop;
+
+const START: Duration = Duration::from_secs(60);
+
+/// How to start it.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// The binary.
+    pub program: PathBuf,
+    /// The images folder.
+    pub images: PathBuf,
+    /// The entry that `--boot` makes the default.
+    pub boot: Option<String>,
+    /// A configuration file's text; none means no configuration file at all.
+    pub config: Option<String>,
+}
+
+/// A server that said `ready`.
+#[derive(Debug)]
+pub struct Server {
+    process: Running,
+    data: PathBuf,
+}
+
+impl Server {
+    /// Starts it and waits for `ready`.
+    ///
+    /// # Errors
+    /// It ends, or does not get ready within a minute; the end of its log is in the error.
+    pub fn start(lab: &Lab, setup: &Setup) -> Result<Self> {
+        let data = lab.folder().join("data");
+        let mut serve = lab.command(Node::Server, &setup.program);
+        serve
+            .arg("serve")
+            .arg("--images")
+            .arg(&setup.images)
+            .arg("--data")
+            .arg(&data);
+        if let Some(entry) = &setup.boot {
+            serve.args(["--boot", entry]);
+        }
+        if let Some(config) = &setup.config {
+            let file = lab.folder().join("bootstorm.toml");
+            fs::write(&file, config)?;
+            serve.arg("--config").arg(&file);
+        }
+        serve.env("RUST_BACKTRACE", "1");
+        let mut process = Running::start("server", lab.folder(), serve)?;
+        let stdout = process.stdout().to_owned();
+        stop::wait_for("`ready` from the server", START, || {
+            process.check()?;
+            Ok(command::read(&stdout)?
+                .lines()
+                .any(|line| line == "ready")
+                .then_some(()))
+        })
+        .with_context(|| {
+            format!(
+                "log:\n{}",
+                tail(&command::read(process.stderr()).unwrap_or_default(), 20)
+            )
+        })?;
+        Ok(Self { process, data })
+    }
+
+    /// What it logged up to here.
+    #[must_use]
+    pub fn log(&self) -> String {
+        command::read(self.process.stderr()).unwrap_or_default()
+    }
+
+    /// The certificate authority that it made at its first start, as PEM.
+    ///
+    /// # Errors
+    /// The boot endpoint does not give it.
+    pub fn authority(&self, lab: &Lab) -> Result<String> {
+        self.curl(lab, &["http://127.0.0.1:8080/ca.crt"])
+    }
+
+    /// A document of the web service, asked with the admin token.
+    ///
+    /// # Errors
+    /// There is no token or the web service refuses.
+    pub fn api(&self, lab: &Lab, path: &str) -> Result<String> {
+        let token = command::read(&self.data.join("admin.token"))?;
+        let header = format!("Authorization: Bearer {}", token.trim());
+        self.curl(
+            lab,
+            &["-H", &header, &format!("http://127.0.0.1:8051{path}")],
+        )
+    }
+
+    /// The folder given as `--data`.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Ends it by SIGTERM as an administrator does.
+    ///
+    /// # Errors
+    /// It does not drain in time or ends with another code than 0.
+    pub fn stop(mut self) -> Result<()> {
+        self.process.check()?;
+        let status = self.process.stop()?;
+        if !status.success() {
+            bail!("after SIGTERM the server ended with {status}");
+        }
+        Ok(())
+    }
+
+    fn curl(&self, lab: &Lab, args: &[&str]) -> Result<String> {
+        let mut curl = lab.command(Node::Server, "curl");
+        command::output(curl.args(["-sS", "--fail", "--max-time", "10"]).args(args))
+    }
+}

@@ -1,0 +1,131 @@
+//! `cargo xtask e2e`: the matrix of real firmware.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use bootstorm_e2e::cases::{self, Case};
+use bootstorm_e2e::run::{self, Options};
+use bootstorm_e2e::{command, packages};
+
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Cases to run; without any, those of every CI run
+    cases: Vec<String>,
+    /// Run every case
+    #[arg(long)]
+    all: bool,
+    /// Only list the cases
+    #[arg(long)]
+    list: bool,
+    /// A case that cannot run here is a failure
+    #[arg(long, env = "CI")]
+    require: bool,
+    /// Keep logs, captures and consoles of passed cases too
+    #[arg(long)]
+    keep: bool,
+    /// A server binary to test instead of building one
+    #[arg(long, value_name = "FILE", env = "BOOTSTORM")]
+    server: Option<PathBuf>,
+}
+
+/// How many of each there were.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Count {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.list {
+        for (index, case) in cases::ALL.iter().enumerate() {
+            let mark = if index < cases::FIRST { "*" } else { " " };
+            println!("{mark} {:22} {}", case.name, case.about);
+        }
+        println!("* runs without --all");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let selected = select(arguments)?;
+    let count = boot(&selected, arguments.server.clone(), arguments.keep)?;
+    println!(
+        "{} passed, {} failed, {} skipped",
+        count.passed, count.failed, count.skipped
+    );
+    let bad = count.failed > 0 || (arguments.require && count.skipped > 0);
+    Ok(if bad {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Boots the cases; where that cannot be done every one is skipped, and the reason said.
+pub(crate) fn boot(
+    selected: &[&'static Case],
+    server: Option<PathBuf>,
+    keep: bool,
+) -> Result<Count> {
+    let start = Instant::now();
+    if let Some(reason) = impossible() {
+        println!("  skipped: {reason}");
+        return Ok(Count {
+            skipped: selected.len(),
+            ..Count::default()
+        });
+    }
+    let server = match server {
+        Some(file) => file.canonicalize()?,
+        None => workspace::build_server()?,
+    };
+    let options = Options {
+        server,
+        folder: workspace::target().join("e2e"),
+        keep,
+    };
+    let outcomes = run::run(selected, &options)?;
+    let passed = outcomes
+        .iter()
+        .filter(|outcome| outcome.result.is_ok())
+        .count();
+    println!(
+        "  {:.0} s for {} cases",
+        start.elapsed().as_secs_f64(),
+        outcomes.len()
+    );
+    Ok(Count {
+        passed,
+        failed: outcomes.len() - passed,
+        skipped: selected.len() - outcomes.len(),
+    })
+}
+
+fn impossible() -> Option<String> {
+    if let Err(error) = packages::install() {
+        return Some(format!("{error:#}"));
+    }
+    if !command::is_root() {
+        return Some("network namespaces and taps need root: sudo -E cargo xtask e2e".to_owned());
+    }
+    None
+}
+
+fn select(arguments: &Arguments) -> Result<Vec<&'static Case>> {
+    if arguments.all {
+        return Ok(cases::ALL.iter().collect());
+    }
+    if arguments.cases.is_empty() {
+        return Ok(cases::ALL.iter().take(cases::FIRST).collect());
+    }
+    let mut selected = Vec::new();
+    for name in &arguments.cases {
+        match cases::named(name) {
+            Some(case) => selected.push(case),
+            None => bail!("there is no case {name}; `cargo xtask e2e --list` names them"),
+        }
+    }
+    Ok(selected)
+}

@@ -1,0 +1,40 @@
+//! Where things are.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use bootstorm_e2e::command;
+
+/// The workspace's root folder.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+}
+
+/// cargo, run in the root folder.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// The build folder.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Builds the server in the profile of the tests and says where it is.
+pub(crate) fn build_server() -> Result<PathBuf> {
+    println!("Building the server");
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--package", "bootstorm-server"]);
+    let status = build
+        .status()
+        .with_context(|| format!("cannot run {}", command::shown(&build)))?;
+    if !status.success() {
+        bail!("{} ended with {status}", command::shown(&build));
+    }
+    Ok(target().join("debug/bootstorm"))
+}
