@@ -15,7 +15,7 @@ mod suggest;
 mod wire;
 
 pub use diagnostic::{Diagnostic, Place, Severity};
-pub use lint::{Finding, entry_id_problem};
+pub use lint::{Finding, entry_name_problem};
 pub use listen::{Listen, ListenAt, ListenError, Listener};
 pub use load::{Loaded, Rejected};
 pub use model::{

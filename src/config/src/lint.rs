@@ -16,6 +16,9 @@ pub(crate) const MENU_TIMEOUT_MAX: u32 = 86_400;
 /// The last DISCOVER of PXE firmware says that it has been asking for so many seconds.
 const LAST_DISCOVER: u16 = 28;
 
+/// The longest name of an entry, in bytes.
+const ENTRY_NAME_MAX: usize = 255;
+
 /// The BOOTP `file` field without its NUL.
 const BOOT_FILE_MAX: usize = 127;
 
@@ -85,17 +88,24 @@ impl From<Finding> for Diagnostic {
     }
 }
 
-/// Why `id` cannot be the id of an entry, if it cannot.
+/// Why `name` cannot name an entry, if it cannot. Besides ids, the name of the file or folder that
+/// an entry stands for will do.
 #[must_use]
-pub fn entry_id_problem(id: &str) -> Option<String> {
-    let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-');
-    if id.is_empty() {
-        return Some("an entry's id cannot be empty".to_owned());
+pub fn entry_name_problem(name: &str) -> Option<String> {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ' ');
+    if name.trim().is_empty() {
+        return Some("the name of an entry cannot be empty".to_owned());
     }
-    let stranger = id.chars().find(|c| !allowed(*c))?;
+    if name.len() > ENTRY_NAME_MAX {
+        return Some(format!(
+            "{} bytes are too long for the name of an entry ({ENTRY_NAME_MAX})",
+            name.len()
+        ));
+    }
+    let stranger = name.chars().find(|c| !allowed(*c))?;
     Some(format!(
-        "`{}` is not an entry's id: `{}` is not one of a-z, 0-9, `.`, `_`, `-`",
-        shortened(id),
+        "`{}` cannot name an entry: `{}` is not a letter, a digit or one of `.`, `_`, `-`, `/`",
+        shortened(name),
         stranger.escape_debug()
     ))
 }
@@ -278,7 +288,7 @@ fn lint_services(config: &Config, findings: &mut Vec<Finding>) {
 }
 
 fn lint_boot(config: &Config, findings: &mut Vec<Finding>) {
-    if let Some(problem) = config.boot.default.as_deref().and_then(entry_id_problem) {
+    if let Some(problem) = config.boot.default.as_deref().and_then(entry_name_problem) {
         findings.push(Finding::error("config.bad-entry", "boot.default", problem));
     }
     if config.boot.response_delay > LAST_DISCOVER {
@@ -371,7 +381,7 @@ fn lint_machines(config: &Config, findings: &mut Vec<Finding>) {
                 );
             }
         }
-        if let Some(problem) = machine.boot.as_deref().and_then(entry_id_problem) {
+        if let Some(problem) = machine.boot.as_deref().and_then(entry_name_problem) {
             findings.push(Finding::error("config.bad-entry", key("boot"), problem));
         }
         if machine
@@ -405,14 +415,21 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && (any || a.ip() == b.ip())
 }
 
-/// Symbolic links and `..` resolved as far as the path exists.
+/// Symbolic links resolved as far as the path exists.
 fn resolved(path: &Path) -> PathBuf {
-    path.canonicalize()
-        .or_else(|_| std::path::absolute(path))
-        .unwrap_or_else(|_| path.to_owned())
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    path.ancestors()
+        .find_map(|there| {
+            let rest = path.strip_prefix(there).ok()?;
+            Some(there.canonicalize().ok()?.join(rest))
+        })
+        .unwrap_or_else(|| path.clone())
 }
 
 fn shortened(text: &str) -> String {
     let text: String = text.chars().take(80).collect();
     text.escape_debug().to_string()
 }
+
+#[cfg(test)]
+mod tests;

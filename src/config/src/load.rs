@@ -202,16 +202,35 @@ fn shape(e: &toml::de::Error, span: &Range<usize>, text: &str, place: Place) -> 
         "config.bad-value"
     };
     let meant = suggest::nearest(written, alternatives.iter().copied());
+    let mut text = message
+        .replace("unknown field", "there is no key")
+        .replace("unknown variant", "there is no choice");
+    for (rust, people) in RUST_TYPES {
+        text = text.replace(rust, people);
+    }
+    if meant.is_some() {
+        let shorter = text.split(", expected").next().map(str::to_owned);
+        text = shorter.unwrap_or(text);
+    }
     Diagnostic {
         severity: Severity::Error,
         code,
+        text,
         hint: meant.map(|word| format!("did you mean `{word}`?")),
-        text: message
-            .replace("unknown field", "there is no key")
-            .replace("unknown variant", "there is no choice"),
         place: Some(place),
     }
 }
+
+/// How serde names what it expects, and what people call that.
+const RUST_TYPES: [(&str, &str); 4] = [
+    ("a nonzero u16", "a number from 1 to 65535"),
+    ("expected u16", "expected a number from 0 to 65535"),
+    (
+        "expected u32",
+        "expected a whole number that is not negative",
+    ),
+    ("path string", "a path"),
+];
 
 fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -370,3 +389,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
