@@ -1,14 +1,25 @@
 //! The boot endpoint over HTTP and HTTPS: connections, heads, bodies out of the map.
 
+mod answer;
+mod connection;
+mod shared;
+mod timers;
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use bootstorm_proto::http::BootResponse;
+use bootstorm_telemetry::event::{Protocol, Reason};
 
+use self::connection::{Connection, Step};
+use self::shared::Shared;
+use self::timers::Timers;
 use crate::driver::{ConnId, Driver};
 use crate::engine::Seams;
 use crate::handoff::Ticket;
+use crate::limits;
+use crate::tls::Stream;
 
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,17 +33,18 @@ pub(crate) enum ListenerKind {
 /// Every connection of one worker. It calls [`Driver::write`] and [`Driver::close`] itself.
 #[derive(Debug)]
 pub(crate) struct HttpService {
-    worker: u16,
-    seams: Seams,
-    open: usize,
+    shared: Shared,
+    /// By the driver's slot.
+    connections: Vec<Option<Box<Connection>>>,
+    timers: Timers,
 }
 
 impl HttpService {
     pub(crate) fn new(worker: u16, seams: Seams) -> Self {
         Self {
-            worker,
-            seams,
-            open: 0,
+            shared: Shared::new(worker, seams),
+            connections: Vec::new(),
+            timers: Timers::default(),
         }
     }
 
@@ -45,9 +57,45 @@ impl HttpService {
         ends: Ends,
         now: Instant,
     ) {
-        let _ = (&self.seams, self.worker, kind, ends, now);
-        self.open += 1;
-        driver.close(conn);
+        let protocol = match kind {
+            ListenerKind::Http => Protocol::Http,
+            ListenerKind::Https => Protocol::Https,
+        };
+        let full = self.shared.open >= limits::HTTP_FULL;
+        let slot = usize::try_from(conn.slot).unwrap_or(usize::MAX);
+        // Without TLS a crowd can be told; a handshake only to say so would feed it.
+        if self.shared.draining
+            || slot >= limits::CONNECTIONS
+            || (full && kind == ListenerKind::Https)
+        {
+            self.shared
+                .seams
+                .metrics
+                .http
+                .refused("http.too-many-connections");
+            return driver.close(conn);
+        }
+        let tls = match self.tls(kind) {
+            Ok(tls) => tls,
+            Err(reason) => {
+                self.shared.refused(ends.peer, protocol, None, reason);
+                return driver.close(conn);
+            }
+        };
+        if self.connections.len() <= slot {
+            self.connections.resize_with(slot + 1, || None);
+        }
+        self.forget(conn);
+        let mut connection = Connection::new(conn, protocol, ends, tls, self.shared.worker, now);
+        self.shared.open += 1;
+        self.shared.seams.metrics.http.opened(protocol);
+        if full {
+            connection.turn_away(&mut self.shared);
+        }
+        if let Some(place) = self.connections.get_mut(slot) {
+            *place = Some(Box::new(connection));
+        }
+        self.drive(driver, conn, now);
     }
 
     /// Bytes came.
@@ -58,8 +106,10 @@ impl HttpService {
         bytes: &[u8],
         now: Instant,
     ) {
-        let _ = (bytes, now);
-        driver.close(conn);
+        if let Some(connection) = find(&mut self.connections, conn) {
+            connection.received(bytes, &mut self.shared, now);
+            self.drive(driver, conn, now);
+        }
     }
 
     /// A piece was written as far as `bytes`; `spent` is the allocation of an owned piece.
@@ -71,8 +121,13 @@ impl HttpService {
         spent: Option<Vec<u8>>,
         now: Instant,
     ) {
-        let _ = (bytes, spent, now);
-        driver.close(conn);
+        if let Some(buffer) = spent {
+            self.shared.give_back(buffer);
+        }
+        if let Some(connection) = find(&mut self.connections, conn) {
+            connection.written(bytes, &mut self.shared, now);
+            self.drive(driver, conn, now);
+        }
     }
 
     /// The peer closed its side or the connection broke; [`Driver::close`] is still to be called.
@@ -83,9 +138,13 @@ impl HttpService {
         error: Option<ErrorKind>,
         now: Instant,
     ) {
-        let _ = (error, now);
-        self.open = self.open.saturating_sub(1);
-        driver.close(conn);
+        match find(&mut self.connections, conn) {
+            Some(connection) => {
+                connection.closed(error.is_some(), &mut self.shared);
+                self.drive(driver, conn, now);
+            }
+            None => driver.close(conn),
+        }
     }
 
     /// The control plane answered.
@@ -96,28 +155,86 @@ impl HttpService {
         response: BootResponse,
         now: Instant,
     ) {
-        let _ = (response, now);
-        driver.close(ticket.connection);
+        if let Some(connection) = find(&mut self.connections, ticket.connection) {
+            connection.answered(&response, &mut self.shared, now);
+            self.drive(driver, ticket.connection, now);
+        }
     }
 
     /// When [`HttpService::timeout`] is to be called next.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        None
+        self.timers.next()
     }
 
     /// Closes what took too long.
     pub(crate) fn timeout<D: Driver>(&mut self, driver: &mut D, now: Instant) {
-        let _ = (driver, now);
+        while let Some((conn, at)) = self.timers.pop(now) {
+            let Some(connection) = find(&mut self.connections, conn) else {
+                continue;
+            };
+            if connection.alarm != Some(at) {
+                continue;
+            }
+            connection.alarm = None;
+            if connection.deadline() <= now {
+                connection.timed_out(&mut self.shared, now);
+            }
+            self.drive(driver, conn, now);
+        }
     }
 
     /// No new requests: idle connections close now, the others after their response.
     pub(crate) fn drain<D: Driver>(&mut self, driver: &mut D, now: Instant) {
-        let _ = (driver, now);
+        self.shared.draining = true;
+        let all: Vec<ConnId> = self.connections.iter().flatten().map(|c| c.id()).collect();
+        for conn in all {
+            if let Some(connection) = find(&mut self.connections, conn) {
+                connection.drain(now);
+                self.drive(driver, conn, now);
+            }
+        }
     }
 
     /// Connections that are open.
     pub(crate) fn open(&self) -> usize {
-        self.open
+        self.shared.open
+    }
+
+    fn tls(&self, kind: ListenerKind) -> Result<Option<Stream>, Reason> {
+        match (kind, &self.shared.seams.tls) {
+            (ListenerKind::Http, _) => Ok(None),
+            (ListenerKind::Https, Some(config)) => Stream::new(config.clone()).map(Some),
+            (ListenerKind::Https, None) => Err(Reason {
+                code: "tls.no-certificate",
+                text: "the server has no certificate".into(),
+            }),
+        }
+    }
+
+    fn drive<D: Driver>(&mut self, driver: &mut D, conn: ConnId, now: Instant) {
+        let Some(connection) = find(&mut self.connections, conn) else {
+            return;
+        };
+        match connection.step(&mut self.shared, now) {
+            Step::Write(piece) => driver.write(conn, piece),
+            Step::Wait => {}
+            Step::Close => {
+                driver.close(conn);
+                return self.forget(conn);
+            }
+        }
+        let deadline = connection.deadline();
+        self.timers.set(conn, &mut connection.alarm, deadline);
+    }
+
+    // Whatever is in the slot is history: the driver has closed or reused it.
+    fn forget(&mut self, conn: ConnId) {
+        let slot = usize::try_from(conn.slot).unwrap_or(usize::MAX);
+        if let Some(connection) = self.connections.get_mut(slot).and_then(Option::take) {
+            self.shared.open = self.shared.open.saturating_sub(1);
+            let metrics = &self.shared.seams.metrics;
+            metrics.http.closed(connection.protocol());
+        }
     }
 }
 
@@ -129,3 +246,13 @@ pub(crate) struct Ends {
     /// Our address that it reached.
     pub(crate) local: SocketAddr,
 }
+
+fn find(connections: &mut [Option<Box<Connection>>], conn: ConnId) -> Option<&mut Connection> {
+    connections
+        .get_mut(usize::try_from(conn.slot).ok()?)?
+        .as_deref_mut()
+        .filter(|connection| connection.id() == conn)
+}
+
+#[cfg(test)]
+mod tests;

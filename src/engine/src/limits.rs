@@ -47,7 +47,6 @@ pub(crate) const SEGMENTS: usize = 64;
 pub(crate) const SEND_BYTES: usize = 65507;
 /// Empty packets that are kept for the next send.
 pub(crate) const PACKET_POOL: usize = 1024;
-
 /// TFTP transfers that one worker holds at a time.
 pub(crate) const TRANSFERS: usize = 8192;
 /// The largest TFTP block in bytes (RFC 2348).
@@ -80,3 +79,36 @@ const _: () = assert!(SEND_BACKLOG >= 4 * TFTP_WINDOW_MAX as usize);
 const _: () = assert!(DATAGRAM_BUFFERS.is_power_of_two() && STREAM_BUFFERS.is_power_of_two());
 // A block with its header fits one send.
 const _: () = assert!(TFTP_BLOCK_MAX as usize + 4 <= SEND_BYTES);
+
+/// Connections of one worker from which on newcomers are told to come back later.
+pub(crate) const HTTP_FULL: usize = CONNECTIONS - 64;
+/// How long a TLS handshake may take.
+pub(crate) const TLS_HANDSHAKE: Duration = Duration::from_secs(15);
+/// How long a request may take to arrive, head and body.
+pub(crate) const HTTP_REQUEST: Duration = Duration::from_secs(15);
+/// How long a connection may stay open between requests.
+pub(crate) const HTTP_IDLE: Duration = Duration::from_secs(60);
+/// How long the control plane may take for an answer.
+pub(crate) const HTTP_ANSWER: Duration = Duration::from_secs(30);
+/// How long a client may take for one piece of a response.
+pub(crate) const HTTP_STALL: Duration = Duration::from_secs(60);
+/// How long iPXE shows an error before it goes on.
+pub(crate) const HTTP_ERROR_SHOWN: Duration = Duration::from_secs(5);
+/// Bytes of a file written straight from the map at a time.
+pub(crate) const HTTP_PIECE: u64 = 1 << 20;
+/// Bodies up to this size are copied behind their head: one send instead of two.
+pub(crate) const HTTP_INLINE: u64 = 16 * 1024;
+/// Bytes of a body sealed at a time.
+pub(crate) const TLS_BATCH: usize = 256 * 1024;
+/// The same when more than [`HTTP_CROWD`] connections are open.
+pub(crate) const TLS_BATCH_IN_CROWD: usize = 64 * 1024;
+/// Connections from which on batches are small.
+pub(crate) const HTTP_CROWD: usize = 512;
+/// Buffers kept for the next response.
+pub(crate) const HTTP_BUFFERS: usize = 64;
+/// Parts of a file below this size are not told as transfers: drives read block by block.
+pub(crate) const HTTP_TOLD_PART: u64 = 256 * 1024;
+
+// Sealed batches of all connections of a worker take less than 400 MiB.
+const _: () =
+    assert!(HTTP_CROWD * TLS_BATCH + (CONNECTIONS - HTTP_CROWD) * TLS_BATCH_IN_CROWD < 400 << 20);

@@ -11,7 +11,7 @@ pub(super) fn check_first_byte(bytes: &[u8]) -> Result<(), Reason> {
     match bytes.first() {
         None | Some(&HANDSHAKE) => Ok(()),
         Some(b'A'..=b'Z') => Err(reason(
-            "tls.plain-http",
+            PLAIN_HTTP,
             "the client speaks plain HTTP to the HTTPS port; use https:// in its URL, or the port of the http listener",
         )),
         Some(other) => Err(reason(
@@ -87,6 +87,9 @@ pub(super) fn of_error(error: &Error, handshaking: bool, bytes: &[u8]) -> Reason
         other => reason("tls.bad-record", other.to_string()),
     }
 }
+
+/// The one reason whose client is answered in the clear.
+pub(crate) const PLAIN_HTTP: &str = "tls.plain-http";
 
 const HANDSHAKE: u8 = 22;
 const ALERT: u8 = 21;
