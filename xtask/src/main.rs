@@ -1,6 +1,7 @@
 //! What people run while developing: `cargo xtask`.
 #![forbid(unsafe_code)]
 
+mod demo;
 mod e2e;
 mod workspace;
 
@@ -20,10 +21,13 @@ struct Arguments {
 enum Task {
     /// Boot real firmware from the server, in QEMU and network namespaces (root)
     E2e(e2e::Arguments),
+    /// Show the main job: a real UEFI machine and 200 simulated ones boot in a test network (root)
+    Demo(demo::Arguments),
 }
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().task {
         Task::E2e(arguments) => e2e::run(&arguments),
+        Task::Demo(arguments) => demo::run(&arguments),
     }
 }

@@ -28,13 +28,18 @@ pub(crate) fn target() -> PathBuf {
 /// Builds the server in the profile of the tests and says where it is.
 pub(crate) fn build_server() -> Result<PathBuf> {
     println!("Building the server");
+    build("bootstorm-server", "bootstorm")
+}
+
+/// Builds a package's program and says where it is.
+pub(crate) fn build(package: &str, program: &str) -> Result<PathBuf> {
     let mut build = cargo();
-    build.args(["build", "--quiet", "--package", "bootstorm-server"]);
+    build.args(["build", "--quiet", "--package", package]);
     let status = build
         .status()
         .with_context(|| format!("cannot run {}", command::shown(&build)))?;
     if !status.success() {
         bail!("{} ended with {status}", command::shown(&build));
     }
-    Ok(target().join("debug/bootstorm"))
+    Ok(target().join("debug").join(program))
 }

@@ -5,6 +5,7 @@
 //!  dhcpd 10.99.0.1 ──┐
 //!                    ├── near (bridge) ── taps of machines, 10.99.0.100 ... 200
 //!  server 10.99.0.2 ─┤
+//!                    ├── storm 10.99.0.4 | 10.99.8.0/21, simulated machines (only where asked for)
 //!                    └── relay 10.99.0.3 | 10.99.1.1 ── far (bridge) ── taps, 10.99.1.100 ... 200
 //! ```
 //!
@@ -45,6 +46,8 @@ pub enum Node {
     Server,
     /// Router and DHCP relay to the far subnet.
     Relay,
+    /// Simulated machines, behind a relay agent of their own.
+    Storm,
 }
 
 /// Where a machine is plugged in.
@@ -77,7 +80,13 @@ pub struct Lab {
 }
 
 impl Node {
-    const ALL: [Self; 4] = [Self::Lan, Self::Dhcpd, Self::Server, Self::Relay];
+    const ALL: [Self; 5] = [
+        Self::Lan,
+        Self::Dhcpd,
+        Self::Server,
+        Self::Relay,
+        Self::Storm,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -85,6 +94,7 @@ impl Node {
             Self::Dhcpd => "dhcpd",
             Self::Server => "server",
             Self::Relay => "relay",
+            Self::Storm => "storm",
         }
     }
 }
@@ -162,6 +172,23 @@ impl Lab {
             subnet.bridge()
         ))?;
         Ok(name)
+    }
+
+    /// Plugs the simulated machines in: [`Node::Storm`] takes every address of 10.99.8.0/21 for its
+    /// own, and the server routes there.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn plug_storm(&self) -> Result<()> {
+        self.plug(Node::Storm, "eth0", Subnet::Near, &["10.99.0.4/24"])?;
+        let (storm, server) = (self.namespace(Node::Storm), self.namespace(Node::Server));
+        line(&format!(
+            "ip -n {storm} route add local 10.99.8.0/21 dev lo"
+        ))?;
+        line(&format!(
+            "ip -n {server} route add 10.99.8.0/21 via 10.99.0.4"
+        ))?;
+        Ok(())
     }
 
     /// Fails when a service of the lab itself has ended.
