@@ -3,6 +3,7 @@
 
 mod demo;
 mod e2e;
+mod fixtures;
 mod workspace;
 
 use std::process::ExitCode;
@@ -23,11 +24,14 @@ enum Task {
     E2e(e2e::Arguments),
     /// Show the main job: a real UEFI machine and 200 simulated ones boot in a test network (root)
     Demo(demo::Arguments),
+    /// Cut the packets of real firmware out of captures into tests/fixtures
+    Fixtures(fixtures::Arguments),
 }
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().task {
         Task::E2e(arguments) => e2e::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
+        Task::Fixtures(arguments) => fixtures::run(&arguments),
     }
 }

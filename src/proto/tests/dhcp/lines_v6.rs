@@ -1,0 +1,1 @@
+//! The numbered line of DHCPv6, and what stands around it.

@@ -1,0 +1,10 @@
+//! DHCP against what real firmware sent, and against what the protocol notes promise.
+
+#[path = "../../../../tests/fixtures/load.rs"]
+mod fixtures;
+
+mod golden;
+mod lines;
+mod lines_v6;
+mod packets;
+mod properties;
