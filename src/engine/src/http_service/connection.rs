@@ -1,7 +1,6 @@
 //! One connection of the boot endpoint, as a state machine: bytes in, pieces out.
 
 use std::mem;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use bootstorm_proto::http::{self, BadRequest, BootResponse, Next, ResponseHead};
