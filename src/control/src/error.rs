@@ -55,6 +55,19 @@ pub enum ControlError {
         /// What the system answered.
         source: io::Error,
     },
+    /// The admin token in the data folder.
+    #[error("{code}: {}: {what}; remove it and the next start makes a new one", path.display())]
+    Token {
+        /// Stable reason code.
+        code: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] bootstorm_store::StoreError),
     /// The certificate cannot be used by the TLS library.
     #[error("cert.unusable: the TLS library refuses the certificate or its key")]
     Tls(#[from] rustls::Error),
@@ -65,7 +78,10 @@ impl ControlError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::File { code, .. } | Self::Certificate { code, .. } => code,
+            Self::File { code, .. } | Self::Certificate { code, .. } | Self::Token { code, .. } => {
+                code
+            }
+            Self::Store(error) => error.code(),
             Self::Issue { .. } => "cert.not-made",
             Self::NoRandom => "cert.no-random",
             Self::Listen { .. } => "web.no-port",

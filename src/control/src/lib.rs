@@ -4,7 +4,14 @@
 pub mod authority;
 pub mod clients;
 mod error;
+mod files;
+pub mod machines;
+mod token;
+pub mod web;
 
 pub use authority::{Authority, AuthorityConfig, Identity, OwnCertificate};
 pub use clients::Clients;
 pub use error::ControlError;
+pub use machines::Machines;
+pub use token::AdminToken;
+pub use web::{About, Web, WebConfig, WebSeams};

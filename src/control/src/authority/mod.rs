@@ -6,9 +6,8 @@
 //! every boot. The server's certificate is replaced when it ends soon or when the server's names
 //! or addresses are no longer in it.
 
-mod files;
 mod inspect;
-mod issue;
+pub(crate) mod issue;
 mod names;
 mod own;
 
@@ -22,6 +21,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::ControlError;
+use crate::files::{self, CERT};
 
 /// Where the certificate comes from.
 #[derive(Clone, Debug, Default)]
@@ -165,30 +165,30 @@ fn made_here(data: &Path, wanted: &[String], now: SystemTime) -> Result<Identity
     let mut warnings = Vec::new();
 
     let ca_file = folder.join("ca.pem");
-    let ca = match files::read_private(&ca_file, &mut warnings)? {
+    let ca = match files::read_private(&ca_file, CERT, &mut warnings)? {
         Some(pem) => issue::Ca::from_pem(&ca_file, &pem, now)?,
         None => {
             let made = issue::Ca::make(now)?;
-            files::write(&ca_file, &made.pem, files::PRIVATE)?;
+            files::write(&ca_file, CERT, &made.pem, files::PRIVATE)?;
             tracing::info!(file = %ca_file.display(), "made the CA");
             made
         }
     };
     warnings.extend(ca.warning(now));
     let copy = folder.join("ca.crt");
-    if files::read(&copy).ok().flatten().as_deref() != Some(&*ca.cert_pem) {
-        files::write(&copy, &ca.cert_pem, files::PUBLIC)?;
+    if files::read(&copy, CERT).ok().flatten().as_deref() != Some(&*ca.cert_pem) {
+        files::write(&copy, CERT, &ca.cert_pem, files::PUBLIC)?;
     }
 
     let server_file = folder.join("server.pem");
-    if let Some(pem) = files::read_private(&server_file, &mut warnings)? {
+    if let Some(pem) = files::read_private(&server_file, CERT, &mut warnings)? {
         let server = issue::Server::from_pem(&server_file, &pem)?;
         if server.fits(&ca, wanted, now) {
             return Ok(server.into_identity(&ca, warnings));
         }
     }
     let server = issue::Server::make(&ca, wanted, now)?;
-    files::write(&server_file, &server.pem, files::PRIVATE)?;
+    files::write(&server_file, CERT, &server.pem, files::PRIVATE)?;
     tracing::info!(file = %server_file.display(), "made the server's certificate");
     Ok(server.into_identity(&ca, warnings))
 }

@@ -8,8 +8,9 @@ use rustls::sign::CertifiedKey;
 
 use super::inspect::{self, Facts, Key};
 use super::issue::date;
-use super::{Identity, OwnCertificate, RENEW_BEFORE, Warning, files};
+use super::{Identity, OwnCertificate, RENEW_BEFORE, Warning};
 use crate::ControlError;
+use crate::files::{self, CERT};
 
 /// RSA keys below this are refused by EDK2 and by browsers.
 const RSA_BITS_MIN: usize = 2048;
@@ -47,7 +48,7 @@ pub(super) fn identity(
         Err(other) => return Err(ControlError::Tls(other)),
     }
     let mut warnings = warnings(server, issuers, wanted, now);
-    warnings.extend(files::too_open(&own.key));
+    warnings.extend(files::too_open(&own.key, CERT));
     let ca_pem = match &own.ca {
         Some(path) => {
             let pem = existing(path)?;
@@ -155,7 +156,7 @@ fn covers(pattern: &str, name: &str) -> bool {
 }
 
 fn existing(path: &Path) -> Result<String, ControlError> {
-    files::read(path)?.ok_or_else(|| ControlError::File {
+    files::read(path, CERT)?.ok_or_else(|| ControlError::File {
         code: "cert.unreadable",
         path: path.to_owned(),
         doing: "read",

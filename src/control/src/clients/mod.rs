@@ -9,7 +9,7 @@ mod view;
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bootstorm_proto::types::MacAddress;
@@ -36,8 +36,21 @@ pub struct Clients {
 pub struct Update {
     /// Counts up by one for each update of this run.
     pub sequence: u64,
-    /// The [`Summary`] as JSON, on one line.
-    pub json: Arc<str>,
+    /// The machine.
+    pub client: Arc<Client>,
+    json: Arc<OnceLock<Arc<str>>>,
+}
+
+impl Update {
+    /// The [`Summary`] as JSON, on one line; written once for all readers.
+    #[must_use]
+    pub fn json(&self) -> Arc<str> {
+        let write = || {
+            let summary = Summary::of(&self.client, SystemTime::now());
+            serde_json::to_string(&summary).unwrap_or_default().into()
+        };
+        Arc::clone(self.json.get_or_init(write))
+    }
 }
 
 /// A part of the list.
@@ -193,16 +206,13 @@ fn tell(shared: &Shared, sequence: &mut u64, metrics: &Metrics) {
     if shared.updates.receiver_count() == 0 {
         return;
     }
-    let now = SystemTime::now();
     for client in changed {
-        let Ok(json) = serde_json::to_string(&Summary::of(&client, now)) else {
-            continue;
-        };
         *sequence += 1;
         // Fails only when the last reader has just left.
         let _ = shared.updates.send(Update {
             sequence: *sequence,
-            json: json.into(),
+            client,
+            json: Arc::default(),
         });
     }
 }

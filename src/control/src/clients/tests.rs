@@ -404,8 +404,8 @@ fn the_thread_tells_subscribers_and_ends_with_its_senders() {
         .unwrap();
     drop(sender);
     let update = updates.blocking_recv().unwrap();
-    assert!(update.json.contains(r#""mac":"52:54:00:00:00:01""#));
-    assert!(update.json.contains(r#""phase":"script""#));
+    assert!(update.json().contains(r#""mac":"52:54:00:00:00:01""#));
+    assert!(update.json().contains(r#""phase":"script""#));
     assert_eq!(update.sequence, 1);
     let text = metrics.encode();
     assert!(

@@ -1,0 +1,140 @@
+//! What people say of machines: names and assignments, kept in the store, obeyed by the policy.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bootstorm_policy::{Assignment, Policy};
+use bootstorm_proto::types::MacAddress;
+use bootstorm_store::{MachineRecord, Sighting, Store, StoreError};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex, broadcast};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clients::{Client, Clients, Update};
+
+/// The machines that the store knows.
+#[derive(Debug)]
+pub struct Machines {
+    store: Store,
+    policy: Arc<Policy>,
+    /// One change at a time, so that the policy never goes back to an older list.
+    changing: Mutex<()>,
+}
+
+impl Machines {
+    /// Hands the stored assignments to the policy.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn open(store: Store, policy: Arc<Policy>) -> Result<Self, StoreError> {
+        let machines = Self {
+            store,
+            policy,
+            changing: Mutex::new(()),
+        };
+        machines.obey().await?;
+        Ok(machines)
+    }
+
+    /// Says what a machine boots: an entry's id, `local`, `menu`, or nothing of its own.
+    ///
+    /// # Errors
+    /// What the database says; then nothing has changed.
+    pub async fn assign(&self, mac: MacAddress, boot: Option<&str>) -> Result<(), StoreError> {
+        let _turn = self.changing.lock().await;
+        self.store.assign(mac, boot).await?;
+        self.obey().await
+    }
+
+    /// Names a machine for people.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn rename(&self, mac: MacAddress, name: Option<&str>) -> Result<(), StoreError> {
+        self.store.rename(mac, name).await
+    }
+
+    /// One machine.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn get(&self, mac: MacAddress) -> Result<Option<MachineRecord>, StoreError> {
+        self.store.machine(mac).await
+    }
+
+    /// Machines behind `after`, in the order of their MACs.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn page(
+        &self,
+        after: Option<MacAddress>,
+        limit: u32,
+    ) -> Result<Vec<MachineRecord>, StoreError> {
+        self.store.machines(after, limit).await
+    }
+
+    /// Notes in the store which machines were seen, every two seconds, until the table ends. An
+    /// error is logged and the next batch tried: boots go on without a database.
+    pub async fn follow(&self, clients: &Clients) {
+        self.record(clients.subscribe()).await;
+    }
+
+    async fn record(&self, mut updates: broadcast::Receiver<Update>) {
+        let mut seen = HashMap::new();
+        let mut flush = interval(FLUSH);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                update = updates.recv() => match update {
+                    Ok(update) => seen.extend(sighting(&update.client)),
+                    // Those that were missed are seen again or were quick.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => break,
+                },
+                _ = flush.tick() => self.note(&mut seen).await,
+            }
+        }
+        self.note(&mut seen).await;
+    }
+
+    async fn note(&self, seen: &mut HashMap<MacAddress, Sighting>) {
+        let batch: Vec<_> = seen.drain().map(|(_, sighting)| sighting).collect();
+        if batch.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.seen(&batch).await {
+            tracing::warn!(
+                code = error.code(),
+                machines = batch.len(),
+                "not noted: {error}"
+            );
+        }
+    }
+
+    async fn obey(&self) -> Result<(), StoreError> {
+        let assignments = self.store.assignments().await?;
+        self.policy
+            .set_assignments(assignments.into_iter().map(|(mac, boot)| Assignment {
+                mac: Some(mac),
+                guid: None,
+                boot,
+            }));
+        Ok(())
+    }
+}
+
+const FLUSH: Duration = Duration::from_secs(2);
+
+fn sighting(client: &Client) -> Option<(MacAddress, Sighting)> {
+    let mac = client.mac?;
+    let sighting = Sighting {
+        mac,
+        guid: client.guid,
+        arch: client.arch,
+        phase: client.phase.name().to_owned(),
+        at: client.last_seen,
+    };
+    Some((mac, sighting))
+}

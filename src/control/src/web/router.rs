@@ -1,0 +1,144 @@
+//! Which path leads where, and what every request goes through.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use bootstorm_telemetry::metrics;
+use tokio::sync::watch;
+
+use super::auth::Auth;
+use super::connection::Peer;
+use super::problem::Problem;
+use super::{WebSeams, api, stream};
+
+/// What handlers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) seams: WebSeams,
+    pub(super) auth: Auth,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+/// Bytes of a request body.
+const BODY_MAX: usize = 64 * 1024;
+/// Time for a request to be read and answered; streams are answered with their head.
+const ANSWER: Duration = Duration::from_secs(30);
+
+pub(super) fn router(seams: WebSeams, stopped: watch::Receiver<bool>) -> Router {
+    let shared = Arc::new(Shared {
+        auth: Auth::new(seams.token.clone()),
+        seams,
+        stopped,
+    });
+    Router::new()
+        .route("/", get(front))
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(exposition))
+        .route("/api/v1/about", get(api::about))
+        .route("/api/v1/clients", get(api::clients))
+        .route("/api/v1/clients/{id}", get(api::client))
+        .route("/api/v1/events", get(stream::events))
+        .route("/api/v1/entries", get(api::entries))
+        .route("/api/v1/machines", get(api::machines))
+        .route(
+            "/api/v1/machines/{mac}",
+            get(api::machine).put(api::put_machine),
+        )
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), door))
+        .with_state(shared)
+}
+
+/// Admission, time limit, headers and counting, for every request.
+async fn door(
+    State(shared): State<Arc<Shared>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_open = path == "/healthz" || (path == "/metrics" && reads && peer.is_loopback());
+    let admitted = if is_open {
+        Ok(())
+    } else {
+        shared.auth.admit(request.headers(), peer)
+    };
+    tracing::trace!(%peer, method = %request.method(), path, "web request");
+    let mut response = match admitted {
+        Ok(()) => tokio::time::timeout(ANSWER, next.run(request))
+            .await
+            .unwrap_or_else(|_| {
+                let detail = "the request was not read and answered in time";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "web.timeout", detail).into_response()
+            }),
+        Err(problem) => {
+            shared.seams.metrics.web.denied(problem.code());
+            problem.into_response()
+        }
+    };
+    for (name, value) in SAFE_HEADERS {
+        let value = axum::http::HeaderValue::from_static(value);
+        response.headers_mut().entry(name).or_insert(value);
+    }
+    shared
+        .seams
+        .metrics
+        .web
+        .response(response.status().as_u16());
+    response
+}
+
+/// Nothing here is to be kept by a cache, guessed at, framed, or run as a page of somebody else.
+const SAFE_HEADERS: [(header::HeaderName, &str); 4] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+async fn front() -> &'static str {
+    concat!(
+        "bootstorm ",
+        env!("CARGO_PKG_VERSION"),
+        "\n\n\
+         /api/v1/about          the server: listeners, certificate, counts\n\
+         /api/v1/clients        machines of late, each with its phase, bytes and reason\n\
+         /api/v1/clients/MAC    one of them with its history\n\
+         /api/v1/events         the same as server-sent events\n\
+         /api/v1/entries        what can be booted\n\
+         /api/v1/machines       machines of the database; PUT /api/v1/machines/MAC assigns\n\
+         /metrics               OpenMetrics\n\
+         /healthz               ok\n"
+    )
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn exposition(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let text = shared.seams.metrics.encode();
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
+}
+
+async fn not_found() -> Problem {
+    let detail = "there is nothing here; GET / lists what there is";
+    Problem::new(StatusCode::NOT_FOUND, "web.not-found", detail)
+}
+
+async fn wrong_method(method: Method) -> Problem {
+    let detail = format!("{method} is not possible here; the Allow header says what is");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "web.wrong-method", detail)
+}
