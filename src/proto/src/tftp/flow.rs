@@ -18,16 +18,22 @@ const PAUSE_MIN: Duration = Duration::from_micros(500);
 /// The pause when no round trip could be measured.
 const PAUSE_UNMEASURED: Duration = Duration::from_millis(50);
 /// Bursts of clean blocks after which the burst grows by one block.
-const CLEAN_BURSTS: u64 = 4;
+const CLEAN_BURSTS: u64 = 6;
 
 /// Smoothed round-trip time, computed as RFC 6298, section 2 does.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RoundTrip {
     estimate: Option<(Duration, Duration)>,
+    shortest: Option<Duration>,
+    guessed: bool,
 }
 
 impl RoundTrip {
     pub(super) fn sample(&mut self, measured: Duration) {
+        if std::mem::take(&mut self.guessed) {
+            (self.estimate, self.shortest) = (None, None);
+        }
+        self.shortest = Some(self.shortest.map_or(measured, |known| known.min(measured)));
         self.estimate = Some(match self.estimate {
             None => (measured, measured / 2),
             Some((smoothed, variation)) => (
@@ -37,6 +43,15 @@ impl RoundTrip {
         });
     }
 
+    /// Takes a time that is certainly not too short, until something has been measured: which of
+    /// several copies was answered cannot be told (Karn's algorithm).
+    pub(super) fn guess(&mut self, at_most: Duration) {
+        if self.estimate.is_none() {
+            self.sample(at_most);
+            self.guessed = true;
+        }
+    }
+
     /// How long an answer may take before something must have been lost. `asked` is the client's
     /// own retransmission time: it replaces ours and is not backed off.
     pub(super) fn retransmission(&self, asked: Option<Duration>, tries: u32) -> Duration {
@@ -44,7 +59,7 @@ impl RoundTrip {
             return timeout;
         }
         let base = self.estimate.map_or(RTO_INITIAL, |(smoothed, variation)| {
-            (smoothed + variation * 4).max(RTO_MIN)
+            (smoothed + (variation * 4).max(smoothed / 2)).max(RTO_MIN)
         });
         base.saturating_mul(1 << tries.min(5))
             .min(RTO_MAX.max(base))
@@ -58,9 +73,9 @@ impl RoundTrip {
             })
     }
 
-    /// Half a round trip, when one is known: no answer can come sooner.
-    pub(super) fn half(&self) -> Option<Duration> {
-        self.estimate.map(|(smoothed, _)| smoothed / 2)
+    /// An answer cannot come sooner than this after what it answers.
+    pub(super) fn soonest(&self) -> Option<Duration> {
+        self.shortest.map(|shortest| shortest * 3 / 4)
     }
 }
 

@@ -36,9 +36,13 @@ pub struct Transfer {
     rtt: RoundTrip,
     wake: Wake,
     sent_at: Instant,
+    /// When the first blocks behind the last acknowledged one were sent.
+    flight_at: Instant,
     progress_at: Instant,
     /// When the flight was last restarted, and up to where it had been sent before.
     rewound: Option<(Instant, u64)>,
+    /// A block may have been lost: when the whole window brings no progress, it was.
+    suspicious: bool,
     tries: u32,
     restarts: u8,
     eager: u8,
@@ -196,8 +200,10 @@ impl Transfer {
                 restart: None,
             },
             sent_at: now,
+            flight_at: now,
             progress_at: now,
             rewound: None,
+            suspicious: false,
             tries: 0,
             restarts: 0,
             eager: 0,
@@ -230,6 +236,7 @@ impl Transfer {
         }
         if self.wake.restart.is_some_and(|at| at <= now) {
             self.restarts += 1;
+            self.suspicious = false;
             self.rewound = Some((now, self.flow.high));
             self.flow.rewind();
             return self.send(self.flow.burst(), now);
@@ -304,6 +311,9 @@ impl Transfer {
             }
             if self.tries == 0 {
                 self.rtt.sample(now.saturating_duration_since(self.sent_at));
+            } else {
+                let since_start = now.saturating_duration_since(self.progress_at);
+                self.rtt.guess(since_start);
             }
             self.opening = false;
             self.tries = 0;
@@ -319,7 +329,8 @@ impl Transfer {
 
     /// The client has everything up to `block`.
     fn advance(&mut self, block: u64, now: Instant) -> Output {
-        self.judge_eagerness(block, now);
+        let early = self.is_early(block, now);
+        self.eager = self.eager.saturating_add(u8::from(early));
         let first_try = self.tries == 0 && self.rewound.is_none();
         let complete_flight = block == self.flow.sent;
         if first_try && complete_flight {
@@ -335,43 +346,47 @@ impl Transfer {
             self.finished = true;
             return Output::Done(Outcome::Complete);
         }
+        self.suspicious = false;
         if clean {
             self.rewound = None;
         } else if self.eager >= EAGER_PROOFS {
-            self.wake.restart = Some(self.sent_at + self.rtt.pause());
+            self.suspicious = true;
+        } else if early {
+            // The restart is under way: whatever is missing behind this block is in it already.
+            let rest = self.sent_at + self.rtt.pause();
+            self.wake.burst = Some(rest);
+            self.wake.retransmit = rest.max(now) + self.patience();
+            return Output::Nothing;
         } else {
             self.rewound = Some((now, self.flow.high));
             self.flow.rewind();
         }
-        let suspicion = self.wake.restart;
-        let output = self.send(self.flow.burst(), now);
-        if output == Output::Nothing {
-            self.wake.restart = suspicion;
-        }
-        output
+        self.send(self.flow.burst(), now)
     }
 
     /// An acknowledgement that brings nothing new is either a copy of the last one, and then must
     /// not cause anything to be sent (the Sorcerer's Apprentice), or reports that the first block
     /// of the flight was lost. The flight's own answer decides: if it stays away, it was a loss.
     fn handle_repeated_ack(&mut self, now: Instant) -> Output {
-        let known = self.rtt.half().is_some();
-        if !known || self.restarts >= RESTARTS || self.wake.restart.is_some() {
+        let Some(soonest) = self.rtt.soonest() else {
+            return Output::Nothing;
+        };
+        let early = now.saturating_duration_since(self.flight_at) < soonest;
+        if early || self.restarts >= RESTARTS || self.wake.restart.is_some() {
             return Output::Nothing;
         }
         self.wake.restart = Some(self.sent_at + self.rtt.pause());
         self.handle_timeout(now)
     }
 
-    /// A client that acknowledges every block of a window seems to report a loss each time. It
-    /// gives itself away: the next acknowledgement comes sooner than the restart can have arrived.
-    fn judge_eagerness(&mut self, block: u64, now: Instant) {
-        let (Some((at, high)), Some(half)) = (self.rewound, self.rtt.half()) else {
-            return;
+    /// The acknowledgement comes sooner than the restart can have arrived: it is an answer to what
+    /// was sent before. Clients that acknowledge every block of a window, and so seem to report a
+    /// loss each time, give themselves away by it.
+    fn is_early(&self, block: u64, now: Instant) -> bool {
+        let (Some((at, high)), Some(soonest)) = (self.rewound, self.rtt.soonest()) else {
+            return false;
         };
-        if block <= high && now.saturating_duration_since(at) < half {
-            self.eager = self.eager.saturating_add(1);
-        }
+        block <= high && now.saturating_duration_since(at) < soonest
     }
 
     fn handle_error(&mut self, code: u16, text: &[u8]) -> Output {
@@ -427,6 +442,7 @@ impl Transfer {
         if self.opening {
             return self.open(now);
         }
+        self.suspicious = false;
         self.flow.rewind();
         // One block tells whether the data or the acknowledgement was lost.
         self.send(1, now)
@@ -439,12 +455,18 @@ impl Transfer {
         self.wake.burst = None;
         if self.flow.sent < self.flow.limit() {
             self.wake.burst = Some(now + self.rtt.pause());
+        } else if self.suspicious {
+            self.wake.restart = Some(now + self.rtt.pause());
         }
-        self.wake.retransmit = now + self.patience();
+        // No answer is due before the whole window has been sent.
+        self.wake.retransmit = self.wake.burst.unwrap_or(now) + self.patience();
         let Ok(blocks @ 1..) = u16::try_from(count) else {
             return Output::Nothing;
         };
         self.sent_at = now;
+        if first == self.flow.acked + 1 {
+            self.flight_at = now;
+        }
         let size = self.terms.block.get();
         let offset = (first - 1) * self.block_len();
         let end = (offset + count * self.block_len()).min(self.len);
