@@ -23,6 +23,7 @@ struct Shared {
     origin: PathBuf,
     device: u64,
     inode: u64,
+    written: (i64, i64),
     intact: AtomicBool,
 }
 
@@ -48,6 +49,7 @@ impl Mapping {
                 origin: path.to_owned(),
                 device: meta.dev(),
                 inode: meta.ino(),
+                written: (meta.mtime(), meta.mtime_nsec()),
                 intact: AtomicBool::new(true),
             }),
         })
@@ -69,12 +71,13 @@ impl Mapping {
         self.shared.intact.load(Ordering::Relaxed)
     }
 
-    /// Looks at the copy on the disk and condemns the mapping, for good, when its length changed.
-    /// Costs one `stat`. An unlinked or replaced copy is no harm: the map keeps the old one.
+    /// Looks at the copy on the disk and condemns the mapping, for good, when somebody wrote to
+    /// it. Costs one `stat`. An unlinked or replaced copy is no harm: the map keeps the old one.
     pub fn verify(&self) -> bool {
         if let Ok(meta) = std::fs::metadata(&self.shared.origin)
             && self.is_of(&meta)
-            && meta.len() != self.len() as u64
+            && (meta.len() != self.len() as u64
+                || (meta.mtime(), meta.mtime_nsec()) != self.shared.written)
         {
             self.shared.intact.store(false, Ordering::Relaxed);
         }

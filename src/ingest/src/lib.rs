@@ -5,7 +5,15 @@
 //! something changed.
 #![forbid(unsafe_code)]
 
+mod blobs;
+mod copy;
+mod index;
+mod limits;
 mod run;
+mod scan;
+mod settle;
+mod source;
+mod watch;
 
 use std::fmt;
 use std::io;
@@ -81,6 +89,8 @@ pub enum Report {
     FolderMade(PathBuf),
     /// io_uring cannot be had; plain file calls do the work.
     PlainFiles(String),
+    /// The system cannot tell about changes; the folder is looked through every few seconds.
+    Blind(String),
     /// One file was copied in.
     Copied {
         /// Path below the images folder.
@@ -134,6 +144,14 @@ pub enum IngestError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another server works in the data folder.
+    #[error("another bootstorm works in {0}; stop it, or name another folder with --data")]
+    InUse(PathBuf),
+    /// Keys and tokens in the data folder would be served to everybody.
+    #[error(
+        "{0} cannot be both the images folder and the data folder, nor may the images folder lie in the copies"
+    )]
+    SameFolder(PathBuf),
     /// No thread could be started.
     #[error("cannot start the ingest thread: {0}")]
     Thread(#[source] io::Error),
@@ -146,6 +164,8 @@ impl IngestError {
         match self {
             Self::Images { .. } | Self::NotAFolder(_) => "ingest.images-folder",
             Self::Data { .. } => "ingest.data-folder",
+            Self::InUse(_) => "ingest.data-in-use",
+            Self::SameFolder(_) => "ingest.same-folder",
             Self::Thread(_) => "ingest.no-thread",
         }
     }
@@ -154,7 +174,7 @@ impl IngestError {
 /// The running ingest. Dropping it stops the thread.
 #[derive(Debug)]
 pub struct Ingest {
-    control: Arc<run::Control>,
+    control: Arc<watch::Control>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -168,7 +188,7 @@ impl Ingest {
         catalog: Arc<Catalog>,
         report: impl FnMut(Report) + Send + 'static,
     ) -> Result<Self, IngestError> {
-        let control = Arc::new(run::Control::default());
+        let control = Arc::new(watch::Control::default());
         let worker = run::Worker::new(config, catalog, Arc::clone(&control), Box::new(report))?;
         let thread = std::thread::Builder::new()
             .name("ingest".into())
@@ -208,6 +228,22 @@ impl Drop for Ingest {
     }
 }
 
+impl Report {
+    /// Writes it to the log, at the level that fits.
+    pub fn log(&self) {
+        match self {
+            Self::Trouble(problem) => tracing::warn!(code = problem.code, "{self}"),
+            Self::PlainFiles(_) | Self::Blind(_) => tracing::warn!("{self}"),
+            Self::FolderMade(_)
+            | Self::Copied { .. }
+            | Self::Gone { .. }
+            | Self::Published { .. } => {
+                tracing::info!("{self}");
+            }
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -218,6 +254,11 @@ impl fmt::Display for Report {
                     "io_uring cannot be had ({why}): images are copied by plain file calls"
                 )
             }
+            Self::Blind(why) => write!(
+                f,
+                "the system cannot tell about changes in the images folder ({why}): it is looked \
+                 through every 5 s"
+            ),
             Self::Copied {
                 path,
                 bytes,

@@ -167,8 +167,10 @@ impl<'a> Listing<'a> {
             .take_while(|path| path.starts_with(prefix));
         below.find(|path| fits(path)).map(|path| Reason {
             code: "catalog.copying",
-            text: format!("{path:?} is still being copied; the entry boots once it is there")
-                .into(),
+            text: format!(
+                "{path:?} is still being copied, or could not be: the entry boots once it is there"
+            )
+            .into(),
         })
     }
 }

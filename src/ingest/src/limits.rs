@@ -1,0 +1,55 @@
+//! Every bound of the ingest.
+
+use std::time::Duration;
+
+/// Most files in the catalog. Each is one memory map, and Linux allows 65530 of them by default.
+pub(crate) const MAX_FILES: usize = 50_000;
+
+/// Most folders looked into; links inside the folder could otherwise multiply without end.
+pub(crate) const MAX_FOLDERS: usize = 20_000;
+
+/// Deepest folder.
+pub(crate) const MAX_DEPTH: usize = 32;
+
+/// Most problems kept at one moment.
+pub(crate) const MAX_PROBLEMS: usize = 1_000;
+
+/// Most paths remembered from change notices between two looks at the folder.
+pub(crate) const MAX_NOTICES: usize = 50_000;
+
+/// Longest index that is read.
+pub(crate) const MAX_INDEX: u64 = 64 << 20;
+
+/// Bytes per read and write.
+pub(crate) const CHUNK: usize = 1 << 20;
+
+/// Boot programs up to this size are read into memory before the first client asks.
+pub(crate) const MAX_PREFAULT: u64 = 16 << 20;
+
+/// A file that nobody is known to write to is taken when it has not changed for this long.
+pub(crate) const QUIET: Duration = Duration::from_millis(500);
+
+/// The same for a file that was written to and not closed, and on network file systems, which
+/// tell about changes late or never.
+pub(crate) const QUIET_OPEN: Duration = Duration::from_secs(5);
+
+/// The whole folder is looked through at least this often.
+pub(crate) const RESCAN: Duration = Duration::from_secs(30);
+
+/// The same where the system cannot tell about changes.
+pub(crate) const RESCAN_BLIND: Duration = Duration::from_secs(5);
+
+/// Least time between two looks.
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest time before a file that failed is tried again.
+pub(crate) const MAX_BACKOFF: Duration = Duration::from_secs(30);
+
+/// The first pass is over after this long although some files still change.
+pub(crate) const FIRST_PASS_PATIENCE: Duration = Duration::from_secs(3);
+
+/// While much is being copied, what is there already is published this often.
+pub(crate) const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+
+const _: () = assert!(MAX_FILES < 65_530);
+const _: () = assert!(QUIET_OPEN.as_secs() < MAX_BACKOFF.as_secs());
