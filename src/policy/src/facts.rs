@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use bootstorm_proto::ipxe::Params;
 use bootstorm_proto::types::{ClientArch, Family, MacAddress, MachineGuid};
 
 /// Facts for the script, from the URL that DHCP handed out and from what iPXE adds. All of them are
@@ -30,6 +31,34 @@ pub struct MachineFacts {
     pub serial: Option<String>,
     /// SMBIOS asset tag.
     pub asset: Option<String>,
+    /// It has been asked for all of this already.
+    pub asked: bool,
+}
+
+/// What the request's query and form said.
+impl From<&Params> for MachineFacts {
+    fn from(params: &Params) -> Self {
+        // The URL that DHCP hands out carries the number of option 93 as `arch`.
+        let build = params.buildarch.as_deref().unwrap_or_default();
+        let arch = build.parse().ok().map(ClientArch);
+        let platform = params.platform.as_deref().unwrap_or_default();
+        Self {
+            mac: params.mac,
+            guid: params.uuid,
+            arch,
+            family: arch
+                .and_then(ClientArch::family)
+                .or_else(|| Self::family_of_build(platform, build)),
+            address: params.ip,
+            ipxe_features: 0,
+            ipxe_version: params.version.clone(),
+            manufacturer: params.manufacturer.clone(),
+            product: params.product.clone(),
+            serial: params.serial.clone(),
+            asset: params.asset.clone(),
+            asked: params.other("asked").is_some(),
+        }
+    }
 }
 
 impl MachineFacts {

@@ -10,6 +10,7 @@ mod facts;
 mod nbp;
 mod plan;
 mod rules;
+pub mod script;
 mod urls;
 
 pub use decide::Policy;

@@ -11,80 +11,15 @@ use crate::Rules;
 #[must_use]
 pub const fn candidates(family: Family) -> &'static [&'static str] {
     match family {
-        Family::Bios => &[
-            "undionly.kpxe",
-            "undionly.kkpxe",
-            "undionly.pxe",
-            "x86/undionly.kpxe",
-            "ipxe.pxe",
-            "ipxe.kpxe",
-        ],
-        Family::Ia32 => &[
-            "snponly-ia32.efi",
-            "snponly-i386.efi",
-            "snponly_x86.efi",
-            "i386-efi/snponly.efi",
-            "ipxe-ia32.efi",
-            "ipxe-i386.efi",
-            "i386-efi/ipxe.efi",
-            "shimia32.efi",
-            "bootia32.efi",
-            "grubia32.efi",
-        ],
-        Family::X64 => &[
-            "snponly.efi",
-            "snponly-x86_64.efi",
-            "snponly_x64.efi",
-            "x86_64-efi/snponly.efi",
-            "ipxe.efi",
-            "ipxe-x86_64.efi",
-            "x86_64-efi/ipxe.efi",
-            "shimx64.efi",
-            "bootx64.efi",
-            "grubx64.efi",
-        ],
-        Family::Arm32 => &[
-            "snponly-arm32.efi",
-            "arm32-efi/snponly.efi",
-            "ipxe-arm32.efi",
-            "arm32-efi/ipxe.efi",
-            "bootarm.efi",
-            "grubarm.efi",
-        ],
-        Family::Arm64 => &[
-            "snponly-arm64.efi",
-            "snponly_arm64.efi",
-            "arm64-efi/snponly.efi",
-            "ipxe-arm64.efi",
-            "arm64-efi/ipxe.efi",
-            "shimaa64.efi",
-            "bootaa64.efi",
-            "grubaa64.efi",
-        ],
-        Family::Riscv32 => &[
-            "snponly-riscv32.efi",
-            "riscv32-efi/snponly.efi",
-            "ipxe-riscv32.efi",
-            "riscv32-efi/ipxe.efi",
-            "bootriscv32.efi",
-        ],
-        Family::Riscv64 => &[
-            "snponly-riscv64.efi",
-            "riscv64-efi/snponly.efi",
-            "ipxe-riscv64.efi",
-            "riscv64-efi/ipxe.efi",
-            "bootriscv64.efi",
-            "grubriscv64.efi",
-        ],
-        Family::Loong32 => &["snponly-loong32.efi", "ipxe-loong32.efi"],
-        Family::Loong64 => &[
-            "snponly-loong64.efi",
-            "loong64-efi/snponly.efi",
-            "ipxe-loong64.efi",
-            "loong64-efi/ipxe.efi",
-            "bootloongarch64.efi",
-            "grubloongarch64.efi",
-        ],
+        Family::Bios => BIOS,
+        Family::Ia32 => IA32,
+        Family::X64 => X64,
+        Family::Arm32 => ARM32,
+        Family::Arm64 => ARM64,
+        Family::Riscv32 => RISCV32,
+        Family::Riscv64 => RISCV64,
+        Family::Loong32 => LOONG32,
+        Family::Loong64 => LOONG64,
     }
 }
 
@@ -114,3 +49,78 @@ pub(crate) fn wanted(rules: &Rules, family: Family) -> Box<dyn Iterator<Item = &
         None => Box::new(candidates(family).iter().copied()),
     }
 }
+
+const BIOS: &[&str] = &[
+    "undionly.kpxe",
+    "undionly.kkpxe",
+    "undionly.pxe",
+    "x86/undionly.kpxe",
+    "ipxe.pxe",
+    "ipxe.kpxe",
+];
+const IA32: &[&str] = &[
+    "snponly-ia32.efi",
+    "snponly-i386.efi",
+    "snponly_x86.efi",
+    "i386-efi/snponly.efi",
+    "ipxe-ia32.efi",
+    "ipxe-i386.efi",
+    "i386-efi/ipxe.efi",
+    "shimia32.efi",
+    "bootia32.efi",
+    "grubia32.efi",
+];
+const X64: &[&str] = &[
+    "snponly.efi",
+    "snponly-x86_64.efi",
+    "snponly_x64.efi",
+    "x86_64-efi/snponly.efi",
+    "ipxe.efi",
+    "ipxe-x86_64.efi",
+    "x86_64-efi/ipxe.efi",
+    "shimx64.efi",
+    "bootx64.efi",
+    "grubx64.efi",
+];
+const ARM32: &[&str] = &[
+    "snponly-arm32.efi",
+    "arm32-efi/snponly.efi",
+    "ipxe-arm32.efi",
+    "arm32-efi/ipxe.efi",
+    "bootarm.efi",
+    "grubarm.efi",
+];
+const ARM64: &[&str] = &[
+    "snponly-arm64.efi",
+    "snponly_arm64.efi",
+    "arm64-efi/snponly.efi",
+    "ipxe-arm64.efi",
+    "arm64-efi/ipxe.efi",
+    "shimaa64.efi",
+    "bootaa64.efi",
+    "grubaa64.efi",
+];
+const RISCV32: &[&str] = &[
+    "snponly-riscv32.efi",
+    "riscv32-efi/snponly.efi",
+    "ipxe-riscv32.efi",
+    "riscv32-efi/ipxe.efi",
+    "bootriscv32.efi",
+];
+const RISCV64: &[&str] = &[
+    "snponly-riscv64.efi",
+    "riscv64-efi/snponly.efi",
+    "ipxe-riscv64.efi",
+    "riscv64-efi/ipxe.efi",
+    "bootriscv64.efi",
+    "grubriscv64.efi",
+];
+const LOONG32: &[&str] = &["snponly-loong32.efi", "ipxe-loong32.efi"];
+const LOONG64: &[&str] = &[
+    "snponly-loong64.efi",
+    "loong64-efi/snponly.efi",
+    "ipxe-loong64.efi",
+    "loong64-efi/ipxe.efi",
+    "bootloongarch64.efi",
+    "grubloongarch64.efi",
+];

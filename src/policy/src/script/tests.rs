@@ -1,0 +1,302 @@
+use std::borrow::Cow;
+
+use bootstorm_catalog::Entry;
+use bootstorm_config::Scheme;
+use bootstorm_proto::types::{ClientArch, MacAddress};
+use proptest::prelude::*;
+
+use super::*;
+
+fn urls() -> Urls {
+    Urls::new(Scheme::Http, "10.0.0.1", 8080)
+}
+
+fn machine(family: Family) -> MachineFacts {
+    MachineFacts {
+        mac: Some(MacAddress::new([0x52, 0x54, 0, 0x99, 0, 1])),
+        family: Some(family),
+        ..MachineFacts::default()
+    }
+}
+
+fn linux() -> Choice {
+    choice(Entry::new(
+        "debian-13",
+        "Debian 13",
+        EntryKind::Linux {
+            kernel: "debian/vmlinuz".to_owned(),
+            initrds: vec!["debian/initrd.img".to_owned(), "debian/my files".to_owned()],
+            cmdline: "console=ttyS0 ip=dhcp".to_owned(),
+        },
+    ))
+}
+
+fn wim() -> Choice {
+    choice(Entry::new(
+        "winpe",
+        "Windows PE",
+        EntryKind::Wim {
+            wim: "winpe.wim".to_owned(),
+            index: 2,
+            inject: vec![("winpeshl.ini".to_owned(), "winpe/winpeshl.ini".to_owned())],
+            wimboot: "boot/wimboot".to_owned(),
+            args: String::new(),
+        },
+    ))
+}
+
+fn efi() -> Choice {
+    choice(Entry::new(
+        "memtest",
+        "Memory test",
+        EntryKind::Efi {
+            program: "memtest.efi".to_owned(),
+            args: String::new(),
+        },
+    ))
+}
+
+fn iso(memdisk: Option<&str>) -> Choice {
+    let image = "tools.iso".to_owned();
+    Choice {
+        memdisk: memdisk.map(str::to_owned),
+        ..choice(Entry::new("tools", "Tools", EntryKind::Iso { image }))
+    }
+}
+
+fn choice(entry: Entry) -> Choice {
+    Choice {
+        entry,
+        memdisk: None,
+    }
+}
+
+fn menu(choices: Vec<Choice>, default: Option<&str>) -> BootPlan {
+    BootPlan::Menu(Menu {
+        choices,
+        default: default.map(str::to_owned),
+        timeout: Duration::from_secs(10),
+        notice: None,
+    })
+}
+
+fn boot(choice: Choice, family: Family) -> String {
+    render(&BootPlan::Entry(choice), &urls(), &machine(family))
+}
+
+#[test]
+fn a_linux_entry() {
+    insta::assert_snapshot!(boot(linux(), Family::X64));
+}
+
+#[test]
+fn a_windows_pe_entry() {
+    insta::assert_snapshot!(boot(wim(), Family::X64));
+}
+
+#[test]
+fn an_efi_program() {
+    insta::assert_snapshot!(boot(efi(), Family::X64));
+}
+
+#[test]
+fn an_iso_on_uefi_and_on_a_bios_with_memdisk() {
+    insta::assert_snapshot!("iso_uefi", boot(iso(None), Family::X64));
+    insta::assert_snapshot!("iso_bios", boot(iso(Some("boot/memdisk")), Family::Bios));
+}
+
+#[test]
+fn a_menu_whose_default_is_the_local_disk() {
+    let plan = menu(vec![linux(), efi()], None);
+    insta::assert_snapshot!(render(&plan, &urls(), &machine(Family::X64)));
+}
+
+#[test]
+fn a_menu_with_a_default_that_waits_for_ever() {
+    let BootPlan::Menu(mut menu) = menu(vec![linux(), wim()], Some("winpe")) else {
+        unreachable!();
+    };
+    menu.timeout = Duration::ZERO;
+    let script = render(&BootPlan::Menu(menu), &urls(), &machine(Family::X64));
+    assert!(script.contains("\nchoose --default entry-winpe chosen || goto local\n"));
+}
+
+#[test]
+fn a_notice_stands_above_the_menu_in_lines_that_fit() {
+    let BootPlan::Menu(mut menu) = menu(vec![linux()], None) else {
+        unreachable!();
+    };
+    menu.notice = Some(Reason {
+        code: "policy.unknown-entry",
+        text: Cow::from(
+            "there is no entry `windows-11-of-the-accounting-department-in-the-cellar`",
+        ),
+    });
+    let script = render(&BootPlan::Menu(menu), &urls(), &machine(Family::X64));
+    let gaps: Vec<_> = script
+        .lines()
+        .filter_map(|line| line.strip_prefix("item --gap"))
+        .collect();
+    assert!(gaps[0].contains("policy.unknown-entry"));
+    assert!(
+        gaps.iter().all(|line| line.len() <= MENU_WIDTH + 1),
+        "{gaps:?}"
+    );
+    assert_eq!(gaps.len(), 3);
+}
+
+#[test]
+fn a_machine_that_nobody_knows_is_asked_first_and_gets_the_menu_all_the_same() {
+    let plan = menu(vec![linux()], None);
+    let script = render(&plan, &urls(), &MachineFacts::default());
+    insta::assert_snapshot!(script);
+    let asked = MachineFacts {
+        asked: true,
+        ..MachineFacts::default()
+    };
+    assert!(!render(&plan, &urls(), &asked).contains("params"));
+}
+
+#[test]
+fn the_local_disk_and_a_refusal() {
+    insta::assert_snapshot!(
+        render(&BootPlan::Local, &urls(), &machine(Family::Bios)),
+        @r"
+    #!ipxe
+    # bootstorm: local
+    echo Going on to the next boot device.
+    exit 1
+    "
+    );
+    let reason = Reason {
+        code: "policy.refused",
+        text: Cow::from("not today"),
+    };
+    insta::assert_snapshot!(
+        render(&BootPlan::Refuse(reason.clone()), &urls(), &machine(Family::Bios)),
+        @r"
+    #!ipxe
+    # bootstorm: refuse
+    echo [policy.refused] not today
+    prompt --timeout 15000 The next boot device follows in 15 seconds, or at a key. ||
+    exit 1
+    "
+    );
+    assert_eq!(
+        refusal(&reason),
+        render(&BootPlan::Refuse(reason), &urls(), &MachineFacts::default())
+    );
+}
+
+#[test]
+fn an_initrd_of_the_command_line_is_left_alone() {
+    let entry = Entry::new(
+        "x",
+        "X",
+        EntryKind::Linux {
+            kernel: "vmlinuz".to_owned(),
+            initrds: vec!["initrd".to_owned()],
+            cmdline: "initrd=own.img quiet".to_owned(),
+        },
+    );
+    let script = boot(choice(entry), Family::X64);
+    assert!(script.contains("/images/vmlinuz initrd=own.img quiet || "));
+}
+
+#[test]
+fn what_cannot_be_written_leads_to_the_reason() {
+    let entry = Entry::new(
+        "x",
+        "X",
+        EntryKind::Linux {
+            kernel: "vmlinuz".to_owned(),
+            initrds: Vec::new(),
+            cmdline: "a\nexit".to_owned(),
+        },
+    );
+    let script = boot(choice(entry), Family::X64);
+    assert!(script.contains("set step [policy.unsafe-value] the command line"));
+    assert!(!script.contains("\nkernel"));
+    let mut wim = wim();
+    if let EntryKind::Wim { inject, .. } = &mut wim.entry.kind {
+        inject[0].0 = "a b.ini".to_owned();
+    }
+    assert!(boot(wim, Family::X64).contains("[policy.unsafe-value] the file name"));
+}
+
+#[test]
+fn arch_and_platform_both_tell_the_family() {
+    let facts = |query: &[u8]| MachineFacts::from(&ipxe::Params::parse(query));
+    let dhcp = facts(b"mac=52:54:00:99:00:01&arch=9&uuid=11223344-5566-7788-99aa-bbccddeeff00");
+    assert_eq!(dhcp.arch, Some(ClientArch(9)));
+    assert_eq!(dhcp.family, Some(Family::X64));
+    assert!(dhcp.guid.is_some() && !dhcp.is_unknown());
+    let ipxe = facts(b"platform=efi&buildarch=arm64&asked=1");
+    assert_eq!(ipxe.family, Some(Family::Arm64));
+    assert!(ipxe.asked && !ipxe.is_unknown());
+    assert_eq!(
+        facts(b"platform=pcbios&buildarch=i386").family,
+        Some(Family::Bios)
+    );
+    assert_eq!(facts(b"arch=99999").family, None);
+    assert!(facts(b"").is_unknown());
+}
+
+/// The words that begin the commands of our scripts.
+const COMMANDS: [&str; 19] = [
+    "#", "#!ipxe", "boot", "chain", "choose", "echo", "exit", "goto", "imgfree", "initrd", "item",
+    "kernel", "menu", "param", "params", "prompt", "sanboot", "set", "sleep",
+];
+
+proptest! {
+    #[test]
+    fn no_string_of_a_machine_or_a_file_adds_a_command(text in "\\PC*|[\\x00-\\x7f]*", id in "[a-z0-9._-]{1,12}") {
+        let entry = Entry::new(
+            id,
+            text.clone(),
+            EntryKind::Linux {
+                kernel: text.clone(),
+                initrds: vec![text.clone()],
+                cmdline: text.clone(),
+            },
+        );
+        let facts = MachineFacts {
+            manufacturer: Some(text.clone()),
+            product: Some(text.clone()),
+            serial: Some(text.clone()),
+            ..machine(Family::X64)
+        };
+        let notice = Reason { code: "policy.unknown-entry", text: Cow::from(text.clone()) };
+        let plan = BootPlan::Menu(Menu {
+            choices: vec![choice(entry)],
+            default: None,
+            timeout: Duration::from_secs(1),
+            notice: Some(notice),
+        });
+        let harmless = render(
+            &menu(vec![linux()], None),
+            &urls(),
+            &machine(Family::X64),
+        );
+        let script = render(&plan, &urls(), &facts);
+        for line in script.lines() {
+            let first = line.split(' ').next().unwrap_or_default();
+            prop_assert!(COMMANDS.contains(&first) || first.starts_with(':'), "{line}");
+            let ends = line.split(' ').filter(|w| ["||", "&&", ";"].contains(w)).count();
+            prop_assert!(ends <= 1, "{line}");
+            // Only our own settings are expanded.
+            for (at, _) in line.match_indices("${") {
+                let name = line[at + 2..].split('}').next().unwrap_or_default();
+                prop_assert!(
+                    ["step", "chosen", "hash:string", "bar:string", "amp:string", "semi:string"]
+                        .contains(&name),
+                    "{line}"
+                );
+            }
+        }
+        prop_assert_eq!(
+            script.lines().filter(|l| l.starts_with("exit")).count(),
+            harmless.lines().filter(|l| l.starts_with("exit")).count()
+        );
+    }
+}
