@@ -1,134 +1,29 @@
 //! Start and stop of the data plane.
 
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::ops::RangeInclusive;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use bootstorm_catalog::Catalog;
-use bootstorm_telemetry::event::BootEvent;
-use bootstorm_telemetry::metrics::Metrics;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::config::{DataPorts, DriverChoice, EngineConfig, Seams};
+use crate::dhcp_service::DhcpService;
+use crate::driver::epoll::Epoll;
+use crate::driver::uring::{self, Uring};
+use crate::driver::{Driver, Waker};
 use crate::error::EngineError;
-use crate::handoff::{Ask, Decide, Replies};
+use crate::handoff::{Lane, Replies};
+use crate::http_service::HttpService;
 use crate::limits;
+use crate::listeners::{self, Sockets};
+use crate::report::Reporter;
+use crate::tftp_service::{Settings, TftpService};
+use crate::worker::{Control, Role, Worker};
 
-/// How the data plane runs. `None` for a listener switches it off.
-#[derive(Clone, Debug)]
-pub struct EngineConfig {
-    /// Worker threads; 0 is one a core.
-    pub workers: usize,
-    /// How bytes get in and out.
-    pub driver: DriverChoice,
-    /// DHCP (UDP 67). An address other than 0.0.0.0 answers only what arrives at that address's
-    /// interface.
-    pub dhcp: Option<SocketAddrV4>,
-    /// PXE boot server (UDP 4011); the address means the same as for `dhcp`.
-    pub pxe: Option<SocketAddrV4>,
-    /// DHCPv6 (UDP 547).
-    pub dhcp6: Option<SocketAddrV6>,
-    /// TFTP requests (UDP 69). 0.0.0.0 takes IPv6 too.
-    pub tftp: Option<SocketAddr>,
-    /// Boot endpoint over plain HTTP. 0.0.0.0 takes IPv6 too.
-    pub http: Option<SocketAddr>,
-    /// Boot endpoint over TLS. 0.0.0.0 takes IPv6 too.
-    pub https: Option<SocketAddr>,
-    /// The only interfaces that DHCP and TFTP answer on, as name and index; empty means all.
-    pub interfaces: Vec<(String, u32)>,
-    /// TFTP.
-    pub transfers: TftpConfig,
-}
-
-impl Default for EngineConfig {
-    /// Every listener of the contract on its usual port, on every address.
-    fn default() -> Self {
-        use std::net::{Ipv4Addr, Ipv6Addr};
-        let any = |port| Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
-        Self {
-            workers: 0,
-            driver: DriverChoice::Auto,
-            dhcp: Some(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 67)),
-            pxe: Some(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 4011)),
-            dhcp6: Some(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 547, 0, 0)),
-            tftp: any(69),
-            http: any(8080),
-            https: any(8050),
-            interfaces: Vec::new(),
-            transfers: TftpConfig::default(),
-        }
-    }
-}
-
-/// Which driver.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DriverChoice {
-    /// io_uring where the kernel lets us, else epoll with one log line.
-    #[default]
-    Auto,
-    /// io_uring or nothing.
-    Uring,
-    /// epoll.
-    Epoll,
-}
-
-/// TFTP settings.
-#[derive(Clone, Debug)]
-pub struct TftpConfig {
-    /// Where data comes from.
-    pub ports: DataPorts,
-    /// The largest window granted, in blocks.
-    pub max_window: u16,
-    /// The largest block granted, in bytes; the interface's MTU lowers it further.
-    pub max_block: u16,
-    /// The block number that follows 65535: 0, or 1 for the clients that count so.
-    pub rollover: u16,
-}
-
-impl Default for TftpConfig {
-    fn default() -> Self {
-        Self {
-            ports: DataPorts::Range(64001..=65000),
-            max_window: 64,
-            max_block: limits::TFTP_BLOCK_MAX,
-            rollover: 0,
-        }
-    }
-}
-
-/// Where TFTP data comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DataPorts {
-    /// Ports of this range, split between the workers.
-    Range(RangeInclusive<u16>),
-    /// The request port itself: for firewalls that let nothing else through.
-    Single,
-}
-
-/// What the data plane shares with the rest of the server.
-#[derive(Clone)]
-pub struct Seams {
-    /// What can be served.
-    pub catalog: Arc<Catalog>,
-    /// Who boots what.
-    pub decide: Arc<dyn Decide>,
-    /// Requests for the control plane; a full queue is answered 503.
-    pub asks: Sender<Ask>,
-    /// What happens to machines; dropped and counted when full.
-    pub events: Sender<BootEvent>,
-    /// Counted into by every worker.
-    pub metrics: Arc<Metrics>,
-    /// Certificate and suites for HTTPS; without it `https` is refused.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
-}
-
-impl std::fmt::Debug for Seams {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Seams")
-            .field("tls", &self.tls.is_some())
-            .finish_non_exhaustive()
-    }
-}
+/// How often [`Engine::drain`] looks whether everything has ended.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A listener that is up, or was left out for a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,8 +39,31 @@ pub struct Bound {
 /// The running data plane. Dropping it stops every worker at once.
 #[derive(Debug)]
 pub struct Engine {
+    driver: &'static str,
     bound: Vec<Bound>,
     replies: Replies,
+    workers: Vec<Running>,
+}
+
+/// A worker's thread.
+#[derive(Debug)]
+struct Running {
+    control: Arc<Control>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a worker's thread is given at its start.
+struct Outfit {
+    number: u16,
+    workers: usize,
+    waker: Waker,
+    control: Arc<Control>,
+    answers: Receiver<(crate::handoff::Ticket, bootstorm_proto::http::BootResponse)>,
+    sockets: Sockets,
+    settings: Settings,
+    style: bootstorm_proto::dhcp::Style,
+    seams: Seams,
 }
 
 impl Engine {
@@ -155,11 +73,63 @@ impl Engine {
     /// [`EngineError`] when a port is taken or forbidden or a driver cannot be set up; nothing
     /// keeps running then.
     pub fn start(config: EngineConfig, seams: Seams) -> Result<Self, EngineError> {
-        let _ = (config, seams);
-        Ok(Self {
-            bound: Vec::new(),
+        let driver = choose(config.driver)?;
+        let workers = match config.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            asked => asked,
+        }
+        .min(limits::WORKERS);
+        raise_descriptors();
+        let settings = settings(&config, workers)?;
+        let listeners = listeners::open(&config, workers, seams.tls.is_some())?;
+        let mut engine = Self {
+            driver,
+            bound: listeners.bound,
             replies: Replies::new(Vec::new()),
-        })
+            workers: Vec::with_capacity(workers),
+        };
+        let mut lanes = Vec::with_capacity(workers);
+        let (ready, started) = bounded(workers);
+        for (number, (sockets, settings)) in listeners.workers.into_iter().zip(settings).enumerate()
+        {
+            let waker = Waker::new().map_err(|source| EngineError::Driver { driver, source })?;
+            let (answers, inbox) = bounded(limits::ANSWERS);
+            let control = Arc::new(Control::default());
+            lanes.push(Lane {
+                answers,
+                waker: waker.clone(),
+            });
+            let outfit = Outfit {
+                number: number as u16,
+                workers,
+                waker: waker.clone(),
+                control: Arc::clone(&control),
+                answers: inbox,
+                sockets,
+                settings,
+                style: config.style.clone(),
+                seams: seams.clone(),
+            };
+            let thread = spawn(driver, outfit, ready.clone())?;
+            engine.workers.push(Running {
+                control,
+                waker,
+                thread: Some(thread),
+            });
+        }
+        drop(ready);
+        for _ in 0..workers {
+            match started.recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(source)) => return Err(EngineError::Driver { driver, source }),
+                Err(_) => {
+                    let source = io::Error::other("a worker ended before it was ready");
+                    return Err(EngineError::Driver { driver, source });
+                }
+            }
+        }
+        engine.replies = Replies::new(lanes);
+        Ok(engine)
     }
 
     /// The listeners, in the order of the contract.
@@ -168,16 +138,225 @@ impl Engine {
         &self.bound
     }
 
-    /// The way back for answers to [`Ask`]s.
+    /// The driver that runs: `uring` or `epoll`.
+    #[must_use]
+    pub const fn driver(&self) -> &'static str {
+        self.driver
+    }
+
+    /// The way back for answers to [`Ask`](crate::handoff::Ask)s.
     #[must_use]
     pub fn replies(&self) -> Replies {
         self.replies.clone()
     }
 
+    /// Whether every worker still runs; one that ended has logged why.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.workers
+            .iter()
+            .all(|w| w.thread.as_ref().is_some_and(|t| !t.is_finished()))
+    }
+
     /// Takes no new transfers and connections, lets those under way end for at most `limit`,
     /// then stops. Tells whether everything had ended by itself.
     pub fn drain(self, limit: Duration) -> bool {
-        let _ = limit;
-        true
+        let end = Instant::now() + limit;
+        for worker in &self.workers {
+            worker.control.drain();
+            worker.waker.wake();
+        }
+        loop {
+            let idle = self.workers.iter().all(|w| {
+                let gone = w.thread.as_ref().is_none_or(JoinHandle::is_finished);
+                gone || w.control.is_drained()
+            });
+            if idle || Instant::now() >= end {
+                return idle;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for worker in &self.workers {
+            worker.control.stop();
+            worker.waker.wake();
+        }
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take()
+                && thread.join().is_err()
+            {
+                tracing::error!("a worker panicked");
+            }
+        }
+    }
+}
+
+fn choose(choice: DriverChoice) -> Result<&'static str, EngineError> {
+    match (choice, uring::probe()) {
+        (DriverChoice::Epoll, _) => Ok("epoll"),
+        (_, Ok(())) => Ok("uring"),
+        (DriverChoice::Auto, Err(error)) => {
+            tracing::info!(%error, "io_uring cannot be used here: the epoll driver runs instead");
+            Ok("epoll")
+        }
+        (DriverChoice::Uring, Err(source)) => Err(EngineError::RingForbidden { source }),
+    }
+}
+
+/// What TFTP grants in each worker: the same, but for the ports.
+fn settings(config: &EngineConfig, workers: usize) -> Result<Vec<Settings>, EngineError> {
+    let tftp = &config.transfers;
+    let wrong = |what: String| Err(EngineError::Config(what));
+    if !(1..=limits::TFTP_WINDOW_MAX).contains(&tftp.max_window) {
+        let (given, max) = (tftp.max_window, limits::TFTP_WINDOW_MAX);
+        return wrong(format!("TFTP window {given} is not between 1 and {max}"));
+    }
+    let ports: Option<Vec<u16>> = match &tftp.ports {
+        DataPorts::Single => None,
+        DataPorts::Range(range) => Some(range.clone().filter(|port| *port != 0).collect()),
+    };
+    if let Some(ports) = &ports
+        && ports.len() < workers
+        && config.tftp.is_some()
+    {
+        let given = ports.len();
+        return wrong(format!(
+            "{given} TFTP data ports are too few for {workers} workers: each needs its own"
+        ));
+    }
+    let max_window = u32::from(tftp.max_window).try_into();
+    let max_block = u32::from(tftp.max_block).try_into();
+    let (Ok(max_window), Ok(max_block)) = (max_window, max_block) else {
+        let given = tftp.max_block;
+        return wrong(format!(
+            "TFTP block size {given} is not between 8 and 65464"
+        ));
+    };
+    let rollover = match tftp.rollover {
+        0 => bootstorm_proto::tftp::Rollover::Zero,
+        1 => bootstorm_proto::tftp::Rollover::One,
+        given => {
+            return wrong(format!(
+                "TFTP block numbers cannot go on with {given}: 0 or 1"
+            ));
+        }
+    };
+    let settings = (0..workers).map(|worker| Settings {
+        max_window,
+        max_block,
+        rollover,
+        ports: ports.as_ref().map(|ports| {
+            ports
+                .iter()
+                .copied()
+                .skip(worker)
+                .step_by(workers)
+                .collect()
+        }),
+    });
+    Ok(settings.collect())
+}
+
+fn spawn(
+    driver: &'static str,
+    outfit: Outfit,
+    ready: Sender<io::Result<()>>,
+) -> Result<JoinHandle<()>, EngineError> {
+    let worker = usize::from(outfit.number);
+    std::thread::Builder::new()
+        .name(format!("worker-{worker}"))
+        .spawn(move || {
+            pin(worker, outfit.workers);
+            let waker = outfit.waker.clone();
+            if driver == "uring" {
+                work(Uring::new(waker), outfit, &ready);
+            } else {
+                work(Epoll::new(waker), outfit, &ready);
+            }
+        })
+        .map_err(|source| EngineError::Thread { worker, source })
+}
+
+/// The whole life of a worker's thread.
+fn work<D: Driver>(driver: io::Result<D>, outfit: Outfit, ready: &Sender<io::Result<()>>) {
+    let number = outfit.number;
+    let worker = driver.and_then(|driver| equip(driver, outfit));
+    let mut worker = match worker {
+        Ok(worker) => worker,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    let _ = ready.send(Ok(()));
+    if let Err(error) = worker.run() {
+        tracing::error!(worker = number, %error, "the driver failed: this worker has ended");
+    }
+}
+
+fn equip<D: Driver>(mut driver: D, outfit: Outfit) -> io::Result<Worker<D>> {
+    let mut roles = Vec::new();
+    let mut requests = Vec::new();
+    for (socket, role) in outfit.sockets.udp {
+        let address = socket.local_addr()?;
+        let id = driver.add_udp(socket)?;
+        if matches!(role, Role::Tftp(_)) {
+            requests.push((id, address));
+        }
+        roles.push((id, role));
+    }
+    let mut listeners = Vec::new();
+    for (listener, kind) in outfit.sockets.tcp {
+        listeners.push((driver.add_listener(listener)?, kind));
+    }
+    let seams = outfit.seams;
+    let reporter = Reporter::new(seams.events.clone(), Arc::clone(&seams.metrics));
+    let dhcp = DhcpService::new(outfit.style, Arc::clone(&seams.decide), reporter.clone());
+    let catalog = Arc::clone(&seams.catalog);
+    let now = driver.now();
+    Ok(Worker {
+        driver,
+        roles,
+        listeners,
+        answers: outfit.answers,
+        dhcp,
+        tftp: TftpService::new(outfit.settings, &requests, catalog, reporter, now),
+        http: HttpService::new(outfit.number, seams),
+        control: outfit.control,
+        draining: false,
+        scratch: Vec::with_capacity(limits::STREAM_BUFFER),
+    })
+}
+
+/// Binds the calling thread to a core, when there is one for each worker.
+fn pin(worker: usize, workers: usize) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let Ok(allowed) = sched_getaffinity(None) else {
+        return;
+    };
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU)
+        .filter(|&c| allowed.is_set(c))
+        .collect();
+    if workers < 2 || workers > cores.len() {
+        return;
+    }
+    let mut own = CpuSet::new();
+    own.set(cores[worker]);
+    if let Err(error) = sched_setaffinity(None, &own) {
+        tracing::debug!(%error, worker, "the worker is not bound to a core");
+    }
+}
+
+/// Every connection and TFTP data port is a descriptor: takes as many as the system lets us.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays");
     }
 }

@@ -1,16 +1,24 @@
 //! The data plane: pinned threads, one ring each, no async runtime.
 
+mod config;
+mod dhcp_service;
 pub mod driver;
 mod engine;
 mod error;
 pub mod handoff;
 mod http_service;
 mod interfaces;
+mod limiter;
 mod limits;
+mod listeners;
 mod ports;
+mod report;
+mod tftp_service;
 pub mod tls;
 mod udp;
+mod wheel;
 mod worker;
 
-pub use engine::{Bound, DataPorts, DriverChoice, Engine, EngineConfig, Seams, TftpConfig};
+pub use config::{DataPorts, DriverChoice, EngineConfig, Seams, TftpConfig};
+pub use engine::{Bound, Engine};
 pub use error::{EngineError, Holder};

@@ -68,6 +68,27 @@ pub(crate) fn bind(address: SocketAddr, purpose: Use) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// Whether nobody listens at `address`; tells the port where it is left open.
+///
+/// # Errors
+/// `AddrInUse` when somebody does.
+pub(crate) fn free_tcp(address: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&SockAddr::from(address))?;
+    // With SO_REUSEADDR only listening shows that somebody else listens.
+    socket.listen(1)?;
+    let bound = socket.local_addr()?;
+    Ok(bound.as_socket().unwrap_or(address))
+}
+
 /// Opens a listening TCP socket that every worker may share.
 ///
 /// # Errors

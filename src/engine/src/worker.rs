@@ -1,26 +1,86 @@
 //! One thread of the data plane: takes the driver's events to the services.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 
+use bootstorm_proto::dhcp::Port;
 use bootstorm_proto::http::BootResponse;
 use crossbeam_channel::Receiver;
 
-use crate::driver::{Driver, Event, ListenerId};
+use crate::dhcp_service::{DhcpService, Scope};
+use crate::driver::{Arrival, Driver, Event, ListenerId, SocketId};
 use crate::handoff::Ticket;
 use crate::http_service::{Ends, HttpService, ListenerKind};
+use crate::tftp_service::TftpService;
+
+/// What a UDP socket is for. Sockets that have no role are TFTP data ports.
+#[derive(Clone, Debug)]
+pub(crate) enum Role {
+    /// UDP 67 or 4011.
+    Dhcp(Port, Scope),
+    /// UDP 547.
+    Dhcp6(Scope),
+    /// TFTP requests.
+    Tftp(Scope),
+}
+
+/// What the engine and one worker's thread share.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    phase: AtomicU8,
+    /// Draining began and the last transfer and connection have ended.
+    drained: AtomicBool,
+}
+
+impl Control {
+    const DRAIN: u8 = 1;
+    const STOP: u8 = 2;
+
+    /// No new transfers and connections.
+    pub(crate) fn drain(&self) {
+        self.phase.fetch_max(Self::DRAIN, Ordering::Release);
+    }
+
+    /// Ends the worker.
+    pub(crate) fn stop(&self) {
+        self.phase.fetch_max(Self::STOP, Ordering::Release);
+    }
+
+    /// Draining is over: nothing is under way.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Acquire)
+    }
+}
 
 /// A driver and the services that it feeds.
 pub(crate) struct Worker<D: Driver> {
-    driver: D,
-    listeners: Vec<(ListenerId, ListenerKind)>,
-    answers: Receiver<(Ticket, BootResponse)>,
-    http: HttpService,
+    pub(crate) driver: D,
+    pub(crate) roles: Vec<(SocketId, Role)>,
+    pub(crate) listeners: Vec<(ListenerId, ListenerKind)>,
+    pub(crate) answers: Receiver<(Ticket, BootResponse)>,
+    pub(crate) dhcp: DhcpService,
+    pub(crate) tftp: TftpService,
+    pub(crate) http: HttpService,
+    pub(crate) control: Arc<Control>,
+    pub(crate) draining: bool,
     /// What a receive buffer held, so that the buffer is back in the ring before the service runs.
-    scratch: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
 }
 
 impl<D: Driver> Worker<D> {
+    /// Runs until [`Control::stop`].
+    ///
+    /// # Errors
+    /// The driver failed for good.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        while self.control.phase.load(Ordering::Acquire) < Control::STOP {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
     /// Waits once and handles everything that came.
     ///
     /// # Errors
@@ -35,17 +95,44 @@ impl<D: Driver> Worker<D> {
         while let Ok((ticket, response)) = self.answers.try_recv() {
             self.http.answer(&mut self.driver, ticket, response, now);
         }
+        self.tftp.timeout(&mut self.driver, now);
         self.http.timeout(&mut self.driver, now);
+        if !self.draining && self.control.phase.load(Ordering::Acquire) >= Control::DRAIN {
+            self.drain(now);
+        }
+        if self.draining {
+            let idle = self.tftp.active() == 0 && self.http.open() == 0;
+            self.control.drained.store(idle, Ordering::Release);
+        }
         Ok(())
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.http.next_timeout()
+        match (self.tftp.next_timeout(), self.http.next_timeout()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn drain(&mut self, now: Instant) {
+        self.draining = true;
+        for (listener, _) in &self.listeners {
+            self.driver.stop_listening(*listener);
+        }
+        self.tftp.drain();
+        self.http.drain(&mut self.driver, now);
     }
 
     fn handle(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Datagram { buffer, .. } => self.driver.recycle(buffer),
+            Event::Datagram {
+                socket,
+                arrival,
+                buffer,
+            } => {
+                self.take(buffer);
+                self.datagram(socket, arrival, now);
+            }
             Event::Accepted {
                 listener,
                 conn,
@@ -54,17 +141,15 @@ impl<D: Driver> Worker<D> {
             } => {
                 let kind = self.listeners.iter().find(|(id, _)| *id == listener);
                 match kind {
-                    Some(&(_, kind)) => {
+                    Some(&(_, kind)) if !self.draining => {
                         let ends = Ends { peer, local };
                         self.http.accepted(&mut self.driver, conn, kind, ends, now);
                     }
-                    None => self.driver.close(conn),
+                    _ => self.driver.close(conn),
                 }
             }
             Event::Received { conn, buffer } => {
-                self.scratch.clear();
-                self.scratch.extend_from_slice(self.driver.bytes(&buffer));
-                self.driver.recycle(buffer);
+                self.take(buffer);
                 self.http
                     .received(&mut self.driver, conn, &self.scratch, now);
             }
@@ -75,6 +160,41 @@ impl<D: Driver> Worker<D> {
                 self.http.closed(&mut self.driver, conn, error, now);
             }
             Event::Woken => {}
+        }
+    }
+
+    fn take(&mut self, buffer: crate::driver::Buffer) {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(self.driver.bytes(&buffer));
+        self.driver.recycle(buffer);
+    }
+
+    fn datagram(&mut self, socket: SocketId, arrival: Arrival, now: Instant) {
+        let role = self.roles.iter().find(|(id, _)| *id == socket);
+        let scope = match role {
+            Some((_, Role::Dhcp(_, scope) | Role::Dhcp6(scope) | Role::Tftp(scope))) => scope,
+            None => {
+                let bytes = &self.scratch;
+                return self
+                    .tftp
+                    .received(&mut self.driver, socket, arrival, bytes, now);
+            }
+        };
+        if !scope.takes(&arrival) {
+            return;
+        }
+        let driver = &mut self.driver;
+        let bytes = &self.scratch;
+        match role {
+            Some((_, Role::Dhcp(..) | Role::Dhcp6(_))) if self.draining => {}
+            Some((_, Role::Dhcp(port, _))) => {
+                self.dhcp
+                    .received(driver, *port, socket, arrival, bytes, now);
+            }
+            Some((_, Role::Dhcp6(_))) => {
+                self.dhcp.received_v6(driver, socket, arrival, bytes, now);
+            }
+            _ => self.tftp.received(driver, socket, arrival, bytes, now),
         }
     }
 }

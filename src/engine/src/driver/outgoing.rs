@@ -208,13 +208,13 @@ pub(super) struct Slot {
 struct Control([u8; limits::CONTROL]);
 
 impl Slot {
-    /// An empty slot on the heap, where it stays.
-    pub(super) fn new() -> Box<Self> {
+    /// An empty slot.
+    pub(super) fn new() -> Self {
         let nothing = libc::iovec {
             iov_base: std::ptr::null_mut(),
             iov_len: 0,
         };
-        Box::new(Self {
+        Self {
             // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
             header: unsafe { std::mem::zeroed() },
             name: SockAddr::from(SocketAddr::from(([0, 0, 0, 0], 0))),
@@ -222,7 +222,7 @@ impl Slot {
             heads: [[0; 4]; limits::SEGMENTS],
             control: Control([0; limits::CONTROL]),
             part: None,
-        })
+        }
     }
 
     /// Fills the slot. The pointer is valid until the slot is filled again or dropped, and the

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use bootstorm_telemetry::event::{BootEvent, Protocol, Reason, TransferId, What};
 
-use crate::engine::Seams;
+use crate::config::Seams;
 use crate::limits;
 
 /// One worker's side of the boot endpoint.

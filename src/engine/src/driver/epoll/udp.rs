@@ -24,6 +24,7 @@ pub(super) struct Sockets {
     /// The socket whose full send buffer everything waits for.
     full: Option<SocketId>,
     segmentation: Segmentation,
+    #[expect(clippy::vec_box, reason = "a send carries the box, not the bytes")]
     pool: Vec<Box<Packet>>,
     batch: Box<Batch>,
 }
@@ -43,7 +44,7 @@ impl Sockets {
         let batch: Box<Batch> = Box::new(unsafe { std::mem::zeroed() });
         Self {
             sockets: Vec::new(),
-            slot: Slot::new(),
+            slot: Box::new(Slot::new()),
             again: VecDeque::with_capacity(limits::SEND_SLOTS),
             backlog: VecDeque::with_capacity(limits::SEND_BACKLOG),
             full: None,

@@ -11,7 +11,6 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 /// A ring of buffers of one size, registered under a group number.
 pub(super) struct BufferRing {
-    group: u16,
     entries: u16,
     size: usize,
     ring: Pages,
@@ -36,10 +35,9 @@ impl BufferRing {
         unsafe {
             uring
                 .submitter()
-                .register_buf_ring(ring.start as u64, entries, group)?;
+                .register_buf_ring_with_flags(ring.start as u64, entries, group, 0)?;
         }
         let mut buffers = Self {
-            group,
             entries,
             size,
             ring,
@@ -51,10 +49,6 @@ impl BufferRing {
         }
         buffers.publish();
         Ok(buffers)
-    }
-
-    pub(super) const fn group(&self) -> u16 {
-        self.group
     }
 
     /// The bytes of a buffer that the kernel gave us.

@@ -74,13 +74,19 @@ impl Op {
     }
 }
 
-/// Whether this thread may make a ring with everything that the driver needs.
+/// Whether threads of this program may make a ring with everything that the driver needs.
 ///
 /// # Errors
 /// Why not.
 pub(crate) fn probe() -> io::Result<()> {
-    let ring = ring::build()?;
-    BufferRing::register(&ring, DATAGRAMS, 2, 64).map(drop)
+    // In a thread of its own: taking a ring down interrupts the system calls of the thread that
+    // made it.
+    let attempt = std::thread::spawn(|| {
+        let ring = ring::build()?;
+        BufferRing::register(&ring, DATAGRAMS, 2, 64).map(drop)
+    });
+    let panicked = |_| io::Error::other("the attempt panicked");
+    attempt.join().map_err(panicked)?
 }
 
 impl Uring {

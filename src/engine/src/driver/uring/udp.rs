@@ -22,12 +22,14 @@ pub(super) struct Sockets {
     idle: Vec<u32>,
     /// What the kernel is told about name and control room; it reads it at each start.
     template: Box<libc::msghdr>,
-    slots: Vec<Box<Slot>>,
+    /// Never moved nor resized: the kernel reads them.
+    slots: Box<[Slot]>,
     free: Vec<u32>,
     /// Sends that were refused and go again, before the backlog.
     again: VecDeque<Part>,
     backlog: VecDeque<Part>,
     segmentation: Segmentation,
+    #[expect(clippy::vec_box, reason = "a send carries the box, not the bytes")]
     pool: Vec<Box<Packet>>,
     resume: Option<Instant>,
 }
@@ -145,7 +147,7 @@ impl Uring {
                 .flags((libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as u32)
                 .build()
                 .user_data(Op::Sent.user_data(slot));
-            // SAFETY: the slot is boxed and neither moved nor filled again before this send has
+            // SAFETY: the slot is on the heap and neither moved nor filled again before this send has
             // completed; it holds the packet or the map that its vectors point into.
             unsafe { self.push(entry) };
         }

@@ -1,0 +1,304 @@
+//! DHCP, PXE and DHCPv6: from the datagram to the reply.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bootstorm_proto::dhcp::{
+    Answer, ClientFacts, Port, REPLY_MAX, Request, Seen, Silence, Style, Why, overheard, v6,
+};
+use bootstorm_telemetry::event::{Reason, What};
+use bootstorm_telemetry::metrics;
+
+use crate::driver::{Arrival, Driver, Payload, SocketId, Transmit};
+use crate::handoff::Decide;
+use crate::interfaces::Interfaces;
+use crate::limiter::Limiter;
+use crate::report::Reporter;
+
+/// The DHCP of one worker: of the only one that has its sockets.
+pub(crate) struct DhcpService {
+    style: Style,
+    decide: Arc<dyn Decide>,
+    reporter: Reporter,
+    limiter: Limiter,
+    interfaces: Interfaces,
+}
+
+/// One request, whichever the protocol.
+trait Asked {
+    fn facts(&self) -> &ClientFacts;
+    fn reply(
+        &self,
+        answer: &Answer,
+        style: &Style,
+        buf: &mut [u8],
+    ) -> Result<(usize, SocketAddr), Silence>;
+}
+
+impl Asked for Request {
+    fn facts(&self) -> &ClientFacts {
+        Self::facts(self)
+    }
+
+    fn reply(
+        &self,
+        answer: &Answer,
+        style: &Style,
+        buf: &mut [u8],
+    ) -> Result<(usize, SocketAddr), Silence> {
+        let reply = Self::reply(self, answer, style, buf)?;
+        Ok((reply.len, reply.to.address().into()))
+    }
+}
+
+impl Asked for v6::Request {
+    fn facts(&self) -> &ClientFacts {
+        Self::facts(self)
+    }
+
+    fn reply(
+        &self,
+        answer: &Answer,
+        style: &Style,
+        buf: &mut [u8],
+    ) -> Result<(usize, SocketAddr), Silence> {
+        let reply = Self::reply(self, answer, style, buf)?;
+        Ok((reply.len, reply.to.into()))
+    }
+}
+
+impl DhcpService {
+    pub(crate) fn new(style: Style, decide: Arc<dyn Decide>, reporter: Reporter) -> Self {
+        Self {
+            style,
+            decide,
+            reporter,
+            limiter: Limiter::new(),
+            interfaces: Interfaces::default(),
+        }
+    }
+
+    /// A datagram came to UDP 67 or 4011.
+    pub(crate) fn received<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        port: Port,
+        socket: SocketId,
+        arrival: Arrival,
+        bytes: &[u8],
+        now: Instant,
+    ) {
+        let (SocketAddr::V4(source), IpAddr::V4(local)) = (arrival.source, arrival.local) else {
+            return;
+        };
+        if port == Port::Dhcp67 && arrival.broadcast {
+            self.overhear(bytes);
+        }
+        let seen = Seen {
+            port,
+            source,
+            local,
+            interface: arrival.interface,
+            broadcast: arrival.broadcast,
+        };
+        match Request::read(bytes, &seen) {
+            Ok(request) => self.answer(driver, socket, arrival, &request, now),
+            Err(silence) => self.leave(&silence),
+        }
+    }
+
+    /// A datagram came to UDP 547.
+    pub(crate) fn received_v6<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        socket: SocketId,
+        arrival: Arrival,
+        bytes: &[u8],
+        now: Instant,
+    ) {
+        let (SocketAddr::V6(source), IpAddr::V6(local)) = (arrival.source, arrival.local) else {
+            return;
+        };
+        let Some(local) = self.reachable_v6(local, arrival.interface, now) else {
+            self.reporter.metrics.dhcp.ignored("dhcp.no-address");
+            return;
+        };
+        let seen = v6::Seen {
+            source,
+            local,
+            interface: arrival.interface,
+        };
+        match v6::Request::read(bytes, &seen) {
+            Ok(request) => self.answer(driver, socket, arrival, &request, now),
+            Err(silence) => self.leave(&silence),
+        }
+    }
+
+    fn answer<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        socket: SocketId,
+        arrival: Arrival,
+        request: &impl Asked,
+        now: Instant,
+    ) {
+        let facts = request.facts();
+        if !self.limiter.admit(facts.hardware, now) {
+            let rate = Silence {
+                why: Why::Rate,
+                hardware: Some(facts.hardware),
+            };
+            return self.stay_silent(facts, &rate);
+        }
+        if arrival.local.is_unspecified() && arrival.source.is_ipv4() {
+            return self.no_address(facts);
+        }
+        self.tell_asked(facts);
+        let answer = self.decide.dhcp(facts);
+        let mut buffer = [0; REPLY_MAX];
+        let (length, to) = match request.reply(&answer, &self.style, &mut buffer) {
+            Ok(reply) => reply,
+            Err(silence) => return self.stay_silent(facts, &silence),
+        };
+        let mut packet = driver.packet();
+        let Some(Ok(())) = buffer
+            .get(..length)
+            .map(|reply| packet.try_extend_from_slice(reply))
+        else {
+            return;
+        };
+        let transmit = Transmit {
+            socket,
+            to,
+            from: Some(arrival.local).filter(|local| !local.is_unspecified()),
+            interface: arrival.interface,
+            payload: Payload::Packet(packet),
+        };
+        let dhcp = &self.reporter.metrics.dhcp;
+        if driver.send(transmit).is_err() {
+            dhcp.reply_errors.inc();
+            return;
+        }
+        dhcp.replies.inc();
+        dhcp.request(facts.asker, metrics::OK);
+        if let Answer::Boot { file, .. } = answer {
+            let what = What::Answered { file: file.into() };
+            self.reporter
+                .tell(facts.hardware.mac(), facts.address, what);
+        }
+    }
+
+    /// Who took which address from the DHCP server: what joins later transfers to the machine.
+    fn overhear(&self, bytes: &[u8]) {
+        if let Some((hardware, address)) = overheard(bytes) {
+            let ip = Some(IpAddr::V4(address));
+            self.reporter.tell(hardware.mac(), ip, What::Leased);
+        }
+    }
+
+    fn tell_asked(&self, facts: &ClientFacts) {
+        let Some(&arch) = facts.arches.first() else {
+            return;
+        };
+        let what = What::Asked {
+            asker: facts.asker,
+            arch,
+            guid: facts.guid,
+            relay: facts.relay,
+        };
+        self.reporter
+            .tell(facts.hardware.mac(), facts.address, what);
+    }
+
+    fn no_address(&self, facts: &ClientFacts) {
+        let code = "dhcp.no-address";
+        self.reporter.metrics.dhcp.request(facts.asker, code);
+        let text = format!(
+            "our interface {} has no IPv4 address that the machine could reach",
+            facts.interface
+        );
+        let reason = Reason {
+            code,
+            text: text.into(),
+        };
+        let what = What::Silent { reason };
+        self.reporter
+            .tell(facts.hardware.mac(), facts.address, what);
+    }
+
+    /// A sound request stays without an answer.
+    fn stay_silent(&self, facts: &ClientFacts, silence: &Silence) {
+        self.reporter
+            .metrics
+            .dhcp
+            .request(facts.asker, silence.code());
+        self.tell_silent(facts.hardware.mac(), silence);
+    }
+
+    /// A packet that is broken or none of ours.
+    fn leave(&self, silence: &Silence) {
+        let dhcp = &self.reporter.metrics.dhcp;
+        if silence.is_malformed() {
+            dhcp.malformed(silence.code());
+        } else {
+            dhcp.ignored(silence.code());
+        }
+        // Ordinary DHCP traffic is nobody's question.
+        if boots(&silence.why) {
+            let mac = silence.hardware.and_then(|hardware| hardware.mac());
+            self.tell_silent(mac, silence);
+        }
+    }
+
+    fn tell_silent(&self, mac: Option<bootstorm_proto::types::MacAddress>, silence: &Silence) {
+        let reason = Reason {
+            code: silence.code(),
+            text: silence.why.to_string().into(),
+        };
+        self.reporter.tell(mac, None, What::Silent { reason });
+    }
+
+    /// Our address that a machine behind an interface can put into a URL: the one it wrote to,
+    /// else a global one, else the link's.
+    fn reachable_v6(&mut self, local: Ipv6Addr, index: u32, now: Instant) -> Option<Ipv6Addr> {
+        if !local.is_unspecified() && !local.is_unicast_link_local() {
+            return Some(local);
+        }
+        let interface = self.interfaces.get(index, now)?;
+        let global = interface.v6.iter().find(|ip| !ip.is_unicast_link_local());
+        global.or_else(|| interface.v6.first()).copied()
+    }
+}
+
+/// Whether somebody would ask why this machine got no answer.
+const fn boots(why: &Why) -> bool {
+    matches!(
+        why,
+        Why::UnknownArch { .. }
+            | Why::UnknownBootItem { .. }
+            | Why::Credentials { .. }
+            | Why::BootpNoAddress
+            | Why::Hops { .. }
+            | Why::BadRelay { .. }
+    )
+}
+
+/// What of the DHCP traffic a worker takes: the interfaces and addresses of the configuration.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {
+    /// Indices; empty means all.
+    pub(crate) interfaces: Vec<u32>,
+    /// The only address of ours that is answered for.
+    pub(crate) address: Option<Ipv4Addr>,
+}
+
+impl Scope {
+    pub(crate) fn takes(&self, arrival: &Arrival) -> bool {
+        let interface = self.interfaces.is_empty() || self.interfaces.contains(&arrival.interface);
+        let address = self
+            .address
+            .is_none_or(|address| arrival.local == IpAddr::V4(address));
+        interface && address
+    }
+}

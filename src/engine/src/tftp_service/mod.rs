@@ -1,0 +1,405 @@
+//! TFTP: requests, transfers, their timers.
+
+mod data_ports;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bootstorm_catalog::{Catalog, File, LookupError};
+use bootstorm_proto::tftp::{
+    Limits, Outcome, Output, ReadRequest, Refusal, Rollover, Transfer, Window, error_code,
+    unknown_tid,
+};
+use bootstorm_proto::types::{BlockSize, WindowSize};
+use bootstorm_telemetry::event::{Protocol, Reason, TransferId, What};
+use bootstorm_telemetry::metrics;
+use slab::Slab;
+
+pub(crate) use data_ports::DataPorts;
+
+use crate::driver::{Arrival, Driver, Payload, SocketId, Transmit};
+use crate::interfaces::Interfaces;
+use crate::limits;
+use crate::report::{Reporter, transfer_id};
+use crate::wheel::Wheel;
+
+const RRQ: [u8; 2] = [0, 1];
+const ERROR: [u8; 2] = [0, 5];
+
+/// What a worker's TFTP grants.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) max_window: WindowSize,
+    pub(crate) max_block: BlockSize,
+    pub(crate) rollover: Rollover,
+    /// `None`: data leaves from the request port.
+    pub(crate) ports: Option<Vec<u16>>,
+}
+
+/// Every transfer of one worker.
+pub(crate) struct TftpService {
+    settings: Settings,
+    catalog: Arc<Catalog>,
+    reporter: Reporter,
+    interfaces: Interfaces,
+    requests: Vec<SocketId>,
+    data_ports: Option<DataPorts>,
+    transfers: Slab<Active>,
+    by_client: HashMap<SocketAddr, u32>,
+    wheel: Wheel,
+    draining: bool,
+}
+
+/// A transfer under way.
+struct Active {
+    transfer: Transfer,
+    file: Arc<File>,
+    socket: SocketId,
+    arrival: Arrival,
+    id: TransferId,
+    /// The first block has left: it was more than a question for the size.
+    started: bool,
+    /// When and up to where progress was last told.
+    told: (Instant, u64),
+}
+
+impl TftpService {
+    /// `requests` are the sockets that requests come to, with their addresses.
+    pub(crate) fn new(
+        settings: Settings,
+        requests: &[(SocketId, SocketAddr)],
+        catalog: Arc<Catalog>,
+        reporter: Reporter,
+        now: Instant,
+    ) -> Self {
+        let addresses = requests.iter().map(|(_, address)| address.ip()).collect();
+        let ports = settings.ports.clone();
+        Self {
+            data_ports: ports.map(|ports| DataPorts::new(addresses, ports)),
+            settings,
+            catalog,
+            reporter,
+            interfaces: Interfaces::default(),
+            requests: requests.iter().map(|(socket, _)| *socket).collect(),
+            transfers: Slab::with_capacity(limits::TRANSFERS),
+            by_client: HashMap::with_capacity(limits::TRANSFERS),
+            wheel: Wheel::new(now),
+            draining: false,
+        }
+    }
+
+    /// A datagram came, to a request socket or to one of the data sockets.
+    pub(crate) fn received<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        socket: SocketId,
+        arrival: Arrival,
+        bytes: &[u8],
+        now: Instant,
+    ) {
+        let asks = self.requests.contains(&socket);
+        if let Some(&slot) = self.by_client.get(&arrival.source)
+            && let Some(active) = self.transfers.get_mut(slot as usize)
+            && (active.socket == socket || asks && bytes.starts_with(&RRQ))
+        {
+            let output = active.transfer.handle(bytes, now);
+            let anew = matches!(output, Output::Done(Outcome::Restarted));
+            self.carry_out(driver, slot, output, now);
+            if !anew {
+                return;
+            }
+        }
+        let stray = matches!(bytes, [0, 3..=6, ..]);
+        if asks && (self.data_ports.is_some() || !stray) {
+            self.request(driver, socket, arrival, bytes, now);
+        } else if let Some(error) = unknown_tid(bytes) {
+            self.reporter.metrics.tftp.refused("tftp.unknown-tid");
+            send_packet(driver, socket, &arrival, &error);
+        }
+    }
+
+    /// When [`TftpService::timeout`] is to be called next.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.wheel.next()
+    }
+
+    /// Does what is due.
+    pub(crate) fn timeout<D: Driver>(&mut self, driver: &mut D, now: Instant) {
+        while let Some(slot) = self.wheel.expire(now) {
+            let Some(active) = self.transfers.get_mut(slot as usize) else {
+                continue;
+            };
+            let output = active.transfer.handle_timeout(now);
+            self.carry_out(driver, slot, output, now);
+        }
+    }
+
+    /// Takes no more requests.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Transfers under way.
+    pub(crate) fn active(&self) -> usize {
+        self.transfers.len()
+    }
+
+    fn request<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        socket: SocketId,
+        arrival: Arrival,
+        bytes: &[u8],
+        now: Instant,
+    ) {
+        // An error is never answered, a request to everybody neither (RFC 1123, 4.2.3.5), and a
+        // server that goes down leaves the client to ask the next one.
+        if bytes.starts_with(&ERROR) || arrival.broadcast || self.draining {
+            return;
+        }
+        let parsed = ReadRequest::parse(bytes);
+        let name = parsed.as_ref().ok().map(|request| request.file);
+        let begun = match &parsed {
+            Ok(request) => self.begin(driver, socket, &arrival, request, now),
+            Err(refusal) => Err(refusal.clone()),
+        };
+        match begun {
+            Ok((slot, output)) => self.carry_out(driver, slot, output, now),
+            Err(refusal) => {
+                send_packet(driver, socket, &arrival, &refusal.encode());
+                self.reporter.metrics.tftp.refused(refusal.reason);
+                self.tell_refused(&arrival, name, refusal.reason, refusal.text);
+            }
+        }
+    }
+
+    fn begin<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        requests: SocketId,
+        arrival: &Arrival,
+        request: &ReadRequest<'_>,
+        now: Instant,
+    ) -> Result<(u32, Output), Refusal> {
+        let file = self.find(request.file)?;
+        if self.transfers.len() >= limits::TRANSFERS {
+            return Err(Refusal::new(
+                error_code::UNDEFINED,
+                "tftp.busy",
+                "the server has as many transfers as it takes: try again",
+            ));
+        }
+        let socket = match &mut self.data_ports {
+            None => requests,
+            Some(ports) => ports
+                .take(driver, arrival.source.is_ipv6())
+                .ok_or_else(|| {
+                    Refusal::new(
+                        error_code::UNDEFINED,
+                        "tftp.no-data-port",
+                        "other programs on the server have every TFTP data port",
+                    )
+                })?,
+        };
+        let limits = self.limits(arrival, now);
+        let (transfer, output) = Transfer::start(request, file.len(), &limits, now);
+        let slot = self.transfers.insert(Active {
+            transfer,
+            file,
+            socket,
+            arrival: *arrival,
+            id: transfer_id(),
+            started: false,
+            told: (now, 0),
+        }) as u32;
+        self.by_client.insert(arrival.source, slot);
+        self.reporter.metrics.tftp.active.inc();
+        Ok((slot, output))
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<File>, Refusal> {
+        let file = self.catalog.snapshot().tftp_file(name);
+        match file {
+            Ok(file) if file.is_intact() => Ok(file),
+            Ok(_) => Err(Refusal::new(
+                error_code::UNDEFINED,
+                "tftp.file-changed",
+                "the server's copy of the file is damaged",
+            )),
+            Err(LookupError::Forbidden) => Err(Refusal::new(
+                error_code::ACCESS,
+                "tftp.forbidden",
+                format!("`{name}` leads out of the images folder"),
+            )),
+            Err(_) => Err(Refusal::new(
+                error_code::NOT_FOUND,
+                "tftp.not-found",
+                format!("no such file: {name}"),
+            )),
+        }
+    }
+
+    fn limits(&mut self, arrival: &Arrival, now: Instant) -> Limits {
+        let mtu = self.interfaces.mtu(arrival.interface, now);
+        let window = self.settings.max_window;
+        let by_mtu = if arrival.source.is_ipv6() {
+            Limits::for_mtu_v6(mtu, window)
+        } else {
+            Limits::for_mtu(mtu, window)
+        };
+        Limits {
+            max_block: by_mtu.max_block.min(self.settings.max_block),
+            rollover: self.settings.rollover,
+            ..by_mtu
+        }
+    }
+
+    fn carry_out<D: Driver>(&mut self, driver: &mut D, slot: u32, output: Output, now: Instant) {
+        let Some(active) = self.transfers.get_mut(slot as usize) else {
+            return;
+        };
+        match output {
+            Output::Nothing => {}
+            Output::Packet(packet) => send_packet(driver, active.socket, &active.arrival, &packet),
+            Output::Window(_) if !active.file.is_intact() => {
+                let output = active.transfer.file_changed();
+                return self.carry_out(driver, slot, output, now);
+            }
+            Output::Window(window) => {
+                self.reporter
+                    .metrics
+                    .tftp
+                    .sent_bytes
+                    .inc_by(window.data_len());
+                active.start(&self.reporter);
+                active.send_window(driver, window);
+            }
+            Output::Done(outcome) => return self.finish(slot, &outcome),
+            Output::PacketThenDone(packet, outcome) => {
+                send_packet(driver, active.socket, &active.arrival, &packet);
+                return self.finish(slot, &outcome);
+            }
+        }
+        active.tell_progress(&self.reporter, now);
+        self.wheel.set(slot, active.transfer.timeout());
+    }
+
+    fn finish(&mut self, slot: u32, outcome: &Outcome) {
+        self.wheel.set(slot, None);
+        let Some(mut active) = self.transfers.try_remove(slot as usize) else {
+            return;
+        };
+        self.by_client.remove(&active.arrival.source);
+        let tftp = &self.reporter.metrics.tftp;
+        tftp.active.dec();
+        let (id, bytes) = (active.id, active.transfer.acked_bytes());
+        let resent = active.transfer.resent_bytes();
+        tftp.resent_bytes.inc_by(resent);
+        let what = match outcome {
+            Outcome::Complete => {
+                tftp.ended(metrics::OK);
+                What::Finished { id, bytes, resent }
+            }
+            Outcome::Probe => {
+                tftp.refused(outcome.code());
+                let name = Some(&*active.file.path);
+                let text = outcome.to_string().into();
+                return self.tell_refused(&active.arrival, name, outcome.code(), text);
+            }
+            _ => {
+                tftp.ended(outcome.code());
+                // What ends has begun, even if no block has left.
+                active.start(&self.reporter);
+                What::Broken {
+                    id,
+                    bytes,
+                    reason: Reason {
+                        code: outcome.code(),
+                        text: outcome.to_string().into(),
+                    },
+                }
+            }
+        };
+        let ip = active.arrival.source.ip();
+        self.reporter.tell(None, Some(ip), what);
+    }
+
+    fn tell_refused(
+        &self,
+        arrival: &Arrival,
+        name: Option<&str>,
+        code: &'static str,
+        text: std::borrow::Cow<'static, str>,
+    ) {
+        let what = What::Refused {
+            protocol: Protocol::Tftp,
+            file: name.map(Into::into),
+            reason: Reason { code, text },
+        };
+        self.reporter.tell(None, Some(arrival.source.ip()), what);
+    }
+}
+
+impl Active {
+    fn start(&mut self, reporter: &Reporter) {
+        if self.started {
+            return;
+        }
+        self.started = true;
+        let what = What::Started {
+            id: self.id,
+            protocol: Protocol::Tftp,
+            file: self.file.path.clone(),
+            size: self.file.len(),
+        };
+        reporter.tell(None, Some(self.arrival.source.ip()), what);
+    }
+
+    fn tell_progress(&mut self, reporter: &Reporter, now: Instant) {
+        let bytes = self.transfer.acked_bytes();
+        let (at, before) = self.told;
+        if bytes == before || now.saturating_duration_since(at) < limits::PROGRESS {
+            return;
+        }
+        self.told = (now, bytes);
+        let what = What::Progress { id: self.id, bytes };
+        reporter.tell(None, Some(self.arrival.source.ip()), what);
+    }
+
+    fn send_window<D: Driver>(&self, driver: &mut D, window: Window) {
+        let payload = Payload::Window {
+            file: self.file.clone(),
+            first_number: window.first_number,
+            offset: window.offset,
+            blocks: window.blocks,
+            block_size: window.block_size,
+            rollover: match window.rollover {
+                Rollover::Zero => 0,
+                Rollover::One => 1,
+            },
+        };
+        send(driver, self.socket, &self.arrival, payload);
+    }
+}
+
+fn send_packet<D: Driver>(driver: &mut D, socket: SocketId, arrival: &Arrival, bytes: &[u8]) {
+    let mut packet = driver.packet();
+    // Every packet that is not a window is shorter than an Ethernet frame.
+    if packet.try_extend_from_slice(bytes).is_ok() {
+        send(driver, socket, arrival, Payload::Packet(packet));
+    }
+}
+
+fn send<D: Driver>(driver: &mut D, socket: SocketId, arrival: &Arrival, payload: Payload) {
+    let transmit = Transmit {
+        socket,
+        to: arrival.source,
+        from: Some(arrival.local),
+        interface: arrival.interface,
+        payload,
+    };
+    // What does not fit the driver's backlog is as lost as on the wire: the timer sends it again.
+    let _ = driver.send(transmit);
+}

@@ -1,0 +1,407 @@
+//! The whole data plane over loopback, with both drivers.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bootstorm_catalog::{Catalog, File, Mapping, Snapshot};
+use bootstorm_engine::handoff::{Ask, Decide};
+use bootstorm_engine::{DataPorts, DriverChoice, Engine, EngineConfig, EngineError, Seams};
+use bootstorm_proto::dhcp::{Answer, ClientFacts};
+use bootstorm_proto::http::BootResponse;
+use bootstorm_telemetry::event::{BootEvent, What};
+use bootstorm_telemetry::metrics::Metrics;
+use crossbeam_channel::{Receiver, bounded};
+
+const DRIVERS: [DriverChoice; 2] = [DriverChoice::Uring, DriverChoice::Epoll];
+
+struct Everything;
+
+impl Decide for Everything {
+    fn dhcp(&self, _: &ClientFacts) -> Answer {
+        Answer::Boot {
+            file: "undionly.kpxe".to_owned(),
+            server: None,
+            prestaged: false,
+        }
+    }
+}
+
+struct Lab {
+    engine: Engine,
+    content: Vec<u8>,
+    events: Receiver<BootEvent>,
+    asks: Receiver<Ask>,
+    metrics: Arc<Metrics>,
+}
+
+impl Lab {
+    fn address(&self, name: &str) -> SocketAddr {
+        let bound = self.engine.bound().iter().find(|b| b.name == name).unwrap();
+        bound.address.unwrap()
+    }
+
+    /// Waits for an event that fits.
+    fn expect(&self, fits: impl Fn(&What) -> bool) -> BootEvent {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let event = self.events.recv_deadline(end).unwrap();
+            if fits(&event.what) {
+                return event;
+            }
+        }
+    }
+}
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+fn quiet(driver: DriverChoice) -> EngineConfig {
+    EngineConfig {
+        workers: 2,
+        driver,
+        dhcp: None,
+        pxe: None,
+        dhcp6: None,
+        tftp: None,
+        http: None,
+        https: None,
+        ..EngineConfig::default()
+    }
+}
+
+fn seams(content: &[u8]) -> (Seams, Receiver<BootEvent>, Receiver<Ask>) {
+    let mut copy = tempfile::NamedTempFile::new().unwrap();
+    copy.write_all(content).unwrap();
+    let file = File {
+        path: "boot/test.bin".into(),
+        content: Mapping::open(copy.path()).unwrap(),
+        sha256: [7; 32],
+        modified: SystemTime::UNIX_EPOCH,
+    };
+    let catalog = Arc::new(Catalog::default());
+    catalog.publish(Snapshot::new([Arc::new(file)], Vec::new()));
+    let (events, seen) = bounded(10_000);
+    let (asks, asked) = bounded(16);
+    let seams = Seams {
+        catalog,
+        decide: Arc::new(Everything),
+        asks,
+        events,
+        metrics: Arc::new(Metrics::new()),
+        tls: None,
+    };
+    (seams, seen, asked)
+}
+
+fn lab(config: EngineConfig, length: usize) -> Lab {
+    let content: Vec<u8> = (0..length).map(|i| (i / 7 % 251) as u8).collect();
+    let (seams, events, asks) = seams(&content);
+    let metrics = Arc::clone(&seams.metrics);
+    Lab {
+        engine: Engine::start(config, seams).unwrap(),
+        content,
+        events,
+        asks,
+        metrics,
+    }
+}
+
+/// A TFTP client that gives up after some seconds.
+fn client() -> UdpSocket {
+    let socket = UdpSocket::bind(loopback()).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    socket
+}
+
+fn request(name: &str, options: &[(&str, &str)]) -> Vec<u8> {
+    let mut packet = vec![0, 1];
+    let texts = [name, "octet"];
+    let options = options.iter().flat_map(|(name, value)| [*name, *value]);
+    for text in texts.into_iter().chain(options) {
+        packet.extend(text.as_bytes());
+        packet.push(0);
+    }
+    packet
+}
+
+/// Fetches a file; answers the content and the address that it came from.
+fn fetch(server: SocketAddr, name: &str, block: usize, window: u16) -> (Vec<u8>, SocketAddr) {
+    let socket = client();
+    let (size, count) = (block.to_string(), window.to_string());
+    let options = [("blksize", &*size), ("windowsize", &*count)];
+    socket.send_to(&request(name, &options), server).unwrap();
+    let mut packet = vec![0; 65536];
+    let (length, from) = socket.recv_from(&mut packet).unwrap();
+    assert_eq!(&packet[..2], [0, 6], "{:?}", &packet[..length]);
+    socket.send_to(&[0, 4, 0, 0], from).unwrap();
+    let mut content = Vec::new();
+    let mut expected = 1u16;
+    let mut unacknowledged = 0;
+    loop {
+        let (length, sender) = socket.recv_from(&mut packet).unwrap();
+        assert_eq!(sender, from);
+        assert_eq!(&packet[..2], [0, 3]);
+        if packet[2..4] != expected.to_be_bytes() {
+            continue;
+        }
+        content.extend(&packet[4..length]);
+        unacknowledged += 1;
+        let last = length < block + 4;
+        if last || unacknowledged == window {
+            let [high, low] = expected.to_be_bytes();
+            socket.send_to(&[0, 4, high, low], from).unwrap();
+            unacknowledged = 0;
+        }
+        if last {
+            return (content, from);
+        }
+        expected = expected.wrapping_add(1);
+    }
+}
+
+#[test]
+fn a_file_travels_by_tftp_in_windows() {
+    for driver in DRIVERS {
+        let config = EngineConfig {
+            tftp: Some(loopback()),
+            ..quiet(driver)
+        };
+        let lab = lab(config, 5_000_001);
+        let server = lab.address("tftp");
+        for (block, window) in [(1468, 16), (1468, 64), (512, 1), (65464, 2)] {
+            let (content, from) = fetch(server, "/BOOT\\test.bin", block, window);
+            assert!(content == lab.content, "{driver:?} {block} {window}");
+            assert!((64001..=65000).contains(&from.port()));
+            lab.expect(|what| {
+                matches!(
+                    what,
+                    What::Started {
+                        size: 5_000_001,
+                        ..
+                    }
+                )
+            });
+            lab.expect(|what| {
+                matches!(
+                    what,
+                    What::Finished {
+                        bytes: 5_000_001,
+                        ..
+                    }
+                )
+            });
+        }
+        assert_eq!(lab.metrics.tftp.active.get(), 0);
+        assert!(lab.engine.drain(Duration::from_secs(5)));
+    }
+}
+
+#[test]
+fn single_port_sends_data_from_the_request_port() {
+    for driver in DRIVERS {
+        let mut config = EngineConfig {
+            tftp: Some(loopback()),
+            ..quiet(driver)
+        };
+        config.transfers.ports = DataPorts::Single;
+        let lab = lab(config, 100_000);
+        let server = lab.address("tftp");
+        let (content, from) = fetch(server, "test.bin", 1428, 4);
+        assert!(content == lab.content);
+        assert_eq!(from, server);
+    }
+}
+
+#[test]
+fn refusals_say_why_on_the_wire_and_in_events() {
+    for driver in DRIVERS {
+        let config = EngineConfig {
+            tftp: Some(loopback()),
+            ..quiet(driver)
+        };
+        let lab = lab(config, 10);
+        let server = lab.address("tftp");
+        let socket = client();
+        let cases: [(&[u8], u8, &str); 4] = [
+            (&request("missing.efi", &[]), 1, "tftp.not-found"),
+            (&request("../../etc/passwd", &[]), 2, "tftp.forbidden"),
+            (b"\0\x02upload\0octet\0", 2, "tftp.write-refused"),
+            (b"\0\x01test.bin\0netascii\0", 4, "tftp.netascii"),
+        ];
+        for (packet, code, reason) in cases {
+            socket.send_to(packet, server).unwrap();
+            let mut answer = [0; 512];
+            let length = socket.recv(&mut answer).unwrap();
+            assert_eq!(&answer[..4], [0, 5, 0, code], "{reason}");
+            assert_eq!(answer[length - 1], 0);
+            lab.expect(|what| matches!(what, What::Refused { reason: r, .. } if r.code == reason));
+        }
+        // A stranger at a data port gets an error and does not disturb the transfer.
+        socket.send_to(&request("test.bin", &[]), server).unwrap();
+        let mut data = [0; 1024];
+        let (length, from) = socket.recv_from(&mut data).unwrap();
+        assert_eq!(&data[..length], [&[0, 3, 0, 1], &lab.content[..]].concat());
+        let stranger = client();
+        stranger.send_to(&[0, 4, 0, 1], from).unwrap();
+        let mut answer = [0; 512];
+        stranger.recv(&mut answer).unwrap();
+        assert_eq!(&answer[..4], [0, 5, 0, 5]);
+        socket.send_to(&[0, 4, 0, 1], from).unwrap();
+        lab.expect(|what| matches!(what, What::Finished { bytes: 10, .. }));
+    }
+}
+
+/// A DISCOVER of a BIOS PXE client, with the broadcast flag clear and a client address, so that
+/// the answer can be received without privileges on loopback.
+fn discover(mac: [u8; 6]) -> Vec<u8> {
+    let mut packet = vec![0; 236];
+    packet[..4].copy_from_slice(&[1, 1, 6, 0]);
+    packet[4..8].copy_from_slice(&[1, 2, 3, 4]);
+    packet[28..34].copy_from_slice(&mac);
+    packet.extend([99, 130, 83, 99, 53, 1, 1]);
+    let class = b"PXEClient:Arch:00000:UNDI:002001";
+    packet.extend([60, class.len() as u8]);
+    packet.extend(class);
+    packet.extend([93, 2, 0, 0, 255]);
+    packet
+}
+
+#[test]
+fn a_pxe_client_is_answered_from_the_port_it_asked() {
+    for driver in DRIVERS {
+        let config = EngineConfig {
+            pxe: Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)),
+            ..quiet(driver)
+        };
+        let lab = lab(config, 10);
+        let server = lab.address("pxe");
+        let socket = client();
+        let mut answer = [0; 1500];
+        let mut request = discover([2, 0, 0, 0, 0, 1]);
+        // What is asked on 4011 is a REQUEST.
+        request[242] = 3;
+        socket.send_to(&request, server).unwrap();
+        let (length, from) = socket.recv_from(&mut answer).unwrap();
+        assert_eq!(from, server);
+        assert_eq!((answer[0], &answer[4..8]), (2, &[1, 2, 3, 4][..]));
+        let text = String::from_utf8_lossy(&answer[..length]).into_owned();
+        assert!(text.contains("undionly.kpxe"), "{text}");
+        lab.expect(|what| matches!(what, What::Asked { .. }));
+        lab.expect(|what| matches!(what, What::Answered { .. }));
+        // A flood from one machine is answered a few times.
+        let answered = (0..200)
+            .filter(|_| {
+                socket.send_to(&request, server).unwrap();
+                socket
+                    .set_read_timeout(Some(Duration::from_millis(20)))
+                    .unwrap();
+                socket.recv(&mut answer).is_ok()
+            })
+            .count();
+        assert!(answered < 40, "{answered}");
+    }
+}
+
+#[test]
+fn http_serves_images_and_hands_other_paths_over() {
+    for driver in DRIVERS {
+        let config = EngineConfig {
+            http: Some(loopback()),
+            ..quiet(driver)
+        };
+        let lab = lab(config, 3_000_000);
+        let server = lab.address("http");
+        let replies = lab.engine.replies();
+        let asks = lab.asks.clone();
+        let control = std::thread::spawn(move || {
+            let ask = asks.recv_timeout(Duration::from_secs(10)).unwrap();
+            assert_eq!(ask.request.path, "/boot");
+            let response = BootResponse {
+                status: 200,
+                content_type: "text/plain",
+                retry_after: None,
+                body: b"#!ipxe\n".to_vec(),
+            };
+            replies.send(ask.ticket, response).unwrap();
+        });
+        let get = |path: &str| {
+            let mut stream = TcpStream::connect(server).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(10)))
+                .unwrap();
+            let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            let mut response = Vec::new();
+            stream.read_to_end(&mut response).unwrap();
+            response
+        };
+        let image = get("/images/boot/test.bin");
+        assert!(image.starts_with(b"HTTP/1.1 200"));
+        assert!(image.ends_with(&lab.content));
+        let script = get("/boot");
+        assert!(script.ends_with(b"\r\n\r\n#!ipxe\n"), "{script:?}");
+        control.join().unwrap();
+    }
+}
+
+#[test]
+fn a_taken_port_is_refused_with_its_holder() {
+    for driver in DRIVERS {
+        let holder = UdpSocket::bind(loopback()).unwrap();
+        let config = EngineConfig {
+            tftp: Some(holder.local_addr().unwrap()),
+            ..quiet(driver)
+        };
+        let (seams, ..) = seams(b"");
+        let error = Engine::start(config, seams).unwrap_err();
+        assert_eq!(error.code(), "ports.taken");
+        let EngineError::PortTaken { holder, name, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(*name, "tftp");
+        assert_eq!(holder.process.as_ref().unwrap().0, std::process::id());
+        assert!(error.to_string().contains("--listen tftp=off"), "{error}");
+    }
+}
+
+#[test]
+fn draining_lets_a_transfer_end_and_takes_no_new_one() {
+    for driver in DRIVERS {
+        let config = EngineConfig {
+            tftp: Some(loopback()),
+            workers: 1,
+            ..quiet(driver)
+        };
+        let lab = lab(config, 1000);
+        let server = lab.address("tftp");
+        let socket = client();
+        socket.send_to(&request("test.bin", &[]), server).unwrap();
+        let mut packet = [0; 1024];
+        let (_, from) = socket.recv_from(&mut packet).unwrap();
+        let engine = lab.engine;
+        let drained = std::thread::spawn(move || engine.drain(Duration::from_secs(10)));
+        // Asks until nobody answers any more.
+        let late = client();
+        late.set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let end = Instant::now() + Duration::from_secs(10);
+        let refused = std::iter::repeat_with(|| {
+            late.send_to(&request("nothing.bin", &[]), server).unwrap();
+            late.recv(&mut packet).is_err()
+        })
+        .take_while(|_| Instant::now() < end)
+        .any(|refused| refused);
+        assert!(refused);
+        assert!(!drained.is_finished());
+        socket.send_to(&[0, 4, 0, 1], from).unwrap();
+        let length = socket.recv(&mut packet).unwrap();
+        assert_eq!(length, 4 + 488);
+        socket.send_to(&[0, 4, 0, 2], from).unwrap();
+        assert!(drained.join().unwrap());
+    }
+}
