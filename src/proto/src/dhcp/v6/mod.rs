@@ -13,3 +13,7 @@ mod request;
 
 pub use duid::Duid;
 pub use request::{Message, Reply, Request, Seen};
+
+/// Room for every reply, in bytes: 32 relays with all the interface identifiers that are kept, and
+/// the longest URL. Replies without relays fit [`REPLY_MAX`](super::REPLY_MAX).
+pub const REPLY_MAX: usize = 4096;

@@ -9,11 +9,11 @@ use super::heard::Heard;
 use super::message::{Writer, code, kind};
 use super::relay::{Relays, Unwrapped};
 use crate::dhcp::facts::{Answer, Asker, ClientFacts};
+use crate::dhcp::proxy;
 use crate::dhcp::pxe::{self, NetworkInterface};
 use crate::dhcp::quirks::{self, Traits};
 use crate::dhcp::silence::{Silence, Why};
 use crate::dhcp::style::Style;
-use crate::dhcp::{REPLY_MAX, proxy};
 use crate::types::{HardwareAddress, MacAddress};
 
 /// How a datagram came in.
@@ -118,7 +118,7 @@ impl Request {
         self.interface
     }
 
-    /// Writes the reply into `buf`, which should hold [`REPLY_MAX`] bytes.
+    /// Writes the reply into `buf`, which should hold [`REPLY_MAX`](super::REPLY_MAX) bytes.
     ///
     /// # Errors
     /// A [`Silence`] when the answer, the style or the request's own terms want no reply.
@@ -156,17 +156,17 @@ impl Request {
         }
         proxy::check_file(file)?;
         let url = self.url(file);
-        let limit = buf.len().min(REPLY_MAX);
+        let limit = buf.len();
         let mut writer = Writer::new(buf);
         self.relays
             .wrap(&mut writer, |writer| self.options(writer, &ours, &url));
         match writer.finish() {
-            Ok(len) if len <= limit => Ok(Reply {
+            Ok(len) => Ok(Reply {
                 len,
                 to: self.destination(),
                 message: self.message(),
             }),
-            Ok(needed) | Err(needed) => Err(Why::ReplyTooLong { needed, limit }),
+            Err(needed) => Err(Why::ReplyTooLong { needed, limit }),
         }
     }
 
