@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::script::{Label, Script};
-use super::words::{display, identifier, milliseconds};
+use super::words::{display, milliseconds, variable};
 
 /// A menu.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,8 +65,7 @@ impl Script {
         if let Some(default) = choice.default {
             command.push_str(&format!(" --default {}", default.name()));
         }
-        let variable = identifier(choice.variable);
-        self.line(format!("{command} {variable}"))
+        self.line(format!("{command} {}", variable(choice.variable)))
             .or_goto(choice.cancelled);
         self.goto_choice(choice.variable)
     }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::words::{
-    self, Arguments, Setting, Unsafe, Url, display, identifier, milliseconds, path_word,
+    self, Arguments, Setting, Unsafe, Url, display, identifier, milliseconds, path_word, variable,
 };
 
 /// A script, command by command. Nothing that is put in can end a line or add a command.
@@ -86,7 +86,7 @@ impl Script {
 
     /// Sets a variable to a text.
     pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
-        self.line(format!("set {} {}", identifier(name), display(value)))
+        self.line(format!("set {} {}", variable(name), display(value)))
     }
 
     /// Waits.
@@ -105,9 +105,9 @@ impl Script {
         self.line(format!("goto {}", label.0))
     }
 
-    /// Goes on at the label that a menu left in `variable`.
-    pub fn goto_choice(&mut self, variable: &str) -> &mut Self {
-        self.line(format!("goto ${{{}}}", identifier(variable)))
+    /// Goes on at the label that a menu left in the variable `name`.
+    pub fn goto_choice(&mut self, name: &str) -> &mut Self {
+        self.line(format!("goto ${{{}}}", variable(name)))
     }
 
     /// Goes on at `then` when the setting equals the text, else with the next line.

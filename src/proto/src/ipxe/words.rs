@@ -176,6 +176,11 @@ pub(super) fn identifier(text: &str) -> String {
     name
 }
 
+/// A name for a variable: in the names of settings, `.` and `-` mean something.
+pub(super) fn variable(text: &str) -> String {
+    identifier(text).replace(['.', '-'], "_")
+}
+
 /// A path inside a RAM disk or a WIM: one word.
 pub(super) fn path_word(text: &str) -> Result<String, Unsafe> {
     let what = "the file name";
@@ -304,6 +309,11 @@ mod tests {
         assert_eq!(identifier("Windows 11/x64"), "Windows_11_x64");
         assert_eq!(identifier("--replace"), "x--replace");
         assert_eq!(identifier(""), "x");
+    }
+
+    #[test]
+    fn variables_are_plain_names() {
+        assert_eq!(variable("net0.dhcp/x-1"), "net0_dhcp_x_1");
     }
 
     #[test]
