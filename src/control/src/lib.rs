@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
+mod boot_pages;
 pub mod clients;
 mod error;
 mod files;
@@ -10,6 +11,7 @@ mod token;
 pub mod web;
 
 pub use authority::{Authority, AuthorityConfig, Identity, OwnCertificate};
+pub use boot_pages::BootPages;
 pub use clients::Clients;
 pub use error::ControlError;
 pub use machines::Machines;

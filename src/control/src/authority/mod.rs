@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::ControlError;
@@ -61,6 +62,15 @@ pub struct Identity {
     pub names: Vec<String>,
     /// What works but will trouble some machine.
     pub warnings: Vec<Warning>,
+}
+
+impl Identity {
+    /// The CA's certificate as DER, which UEFI setups and Windows take.
+    #[must_use]
+    pub fn ca_der(&self) -> Vec<u8> {
+        let ca = CertificateDer::from_pem_slice(self.ca_pem.as_bytes());
+        ca.map(|der| der.to_vec()).unwrap_or_default()
+    }
 }
 
 /// Something about the certificate that somebody should look at.

@@ -1,0 +1,304 @@
+use std::net::SocketAddr;
+
+use bootstorm_catalog::{Catalog, Entry, EntryKind, Snapshot};
+use bootstorm_config::Config;
+use bootstorm_policy::{Assignment, Ports, Rules};
+use bootstorm_proto::dhcp::Asker;
+use bootstorm_proto::types::ClientArch;
+use crossbeam_channel::{Receiver, bounded};
+use tempfile::TempDir;
+
+use super::*;
+use crate::AuthorityConfig;
+
+struct Lab {
+    pages: BootPages,
+    policy: Arc<Policy>,
+    events: Receiver<BootEvent>,
+    _data: TempDir,
+}
+
+const MAC: &str = "52:54:00:00:00:01";
+
+/// A server with one entry, which overheard that 10.0.0.5 belongs to [`MAC`].
+fn lab() -> Lab {
+    let data = TempDir::new().unwrap();
+    let authority = Authority::open(AuthorityConfig {
+        data: data.path().to_owned(),
+        ..AuthorityConfig::default()
+    });
+    let kind = EntryKind::Efi {
+        program: "tool.efi".to_owned(),
+        args: String::new(),
+    };
+    let catalog = Arc::new(Catalog::default());
+    catalog.publish(Snapshot::new([], vec![Entry::new("tool", "Tool", kind)]));
+    let rules = Rules::from(&Config::for_user());
+    let policy = Arc::new(Policy::new(rules, Ports::default(), catalog));
+    let seen = |what| BootEvent {
+        at: SystemTime::now(),
+        mac: MAC.parse().ok(),
+        ip: "10.0.0.5".parse().ok(),
+        what,
+    };
+    let clients = Clients::feed([
+        seen(What::Asked {
+            asker: Asker::Firmware,
+            arch: ClientArch(7),
+            guid: None,
+            relay: None,
+        }),
+        seen(What::Leased),
+    ]);
+    let (sender, events) = bounded(8);
+    let pages = BootPages::new(
+        Arc::clone(&policy),
+        clients,
+        Arc::new(authority.unwrap()),
+        sender,
+        Arc::new(Metrics::new()),
+    );
+    Lab {
+        pages,
+        policy,
+        events,
+        _data: data,
+    }
+}
+
+fn request(method: Method, path: &str, query: &str) -> BootRequest {
+    let local: SocketAddr = "[::ffff:10.0.0.9]:8080".parse().unwrap();
+    BootRequest {
+        client: "[::ffff:10.0.0.5]:4711".parse().unwrap(),
+        local,
+        secure: false,
+        method,
+        path: path.to_owned(),
+        query: query.to_owned(),
+        host: "10.0.0.9:8080".to_owned(),
+        user_agent: "iPXE/1.21.1+git".to_owned(),
+        body: Vec::new(),
+    }
+}
+
+fn body(response: &BootResponse) -> &str {
+    std::str::from_utf8(&response.body).unwrap()
+}
+
+impl Lab {
+    fn assign(&self, boot: &str) {
+        self.policy.set_assignments([Assignment {
+            mac: MAC.parse().ok(),
+            guid: None,
+            boot: boot.to_owned(),
+        }]);
+    }
+
+    fn boots(&self) -> Option<String> {
+        match self.events.try_recv().ok()?.what {
+            What::Script { boots } => Some(boots.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_door_leads_to_the_same_script() {
+    let lab = lab();
+    let query = format!("mac={MAC}&arch=7");
+    let wanted = lab.pages.respond(&request(Method::Get, "/boot", &query));
+    assert_eq!(wanted.status, 200);
+    assert_eq!(wanted.content_type, "text/plain; charset=utf-8");
+    assert!(body(&wanted).starts_with("#!ipxe\n"), "{}", body(&wanted));
+    assert!(body(&wanted).contains("http://10.0.0.9:8080/images/tool.efi"));
+    for path in [
+        "/boot/",
+        "//boot",
+        "/2PXE/boot",
+        "/2pxe/Boot",
+        "/autoexec.ipxe",
+        "/",
+    ] {
+        let found = lab.pages.respond(&request(Method::Get, path, &query));
+        assert_eq!(found, wanted, "{path}");
+    }
+    let mut post = request(Method::Post, "/boot", "");
+    post.body = query.into_bytes();
+    assert_eq!(lab.pages.respond(&post), wanted);
+}
+
+#[test]
+fn the_script_is_that_of_the_machine() {
+    let lab = lab();
+    let query = format!("mac={MAC}");
+    let _ = lab.pages.respond(&request(Method::Get, "/boot", &query));
+    assert_eq!(lab.boots().as_deref(), Some("menu"));
+    lab.assign("tool");
+    let _ = lab.pages.respond(&request(Method::Get, "/boot", &query));
+    assert_eq!(lab.boots().as_deref(), Some("tool"));
+    lab.assign("local");
+    let _ = lab.pages.respond(&request(Method::Get, "/boot", &query));
+    assert_eq!(lab.boots().as_deref(), Some("local"));
+}
+
+#[test]
+fn a_machine_that_says_nothing_is_known_by_its_address() {
+    let lab = lab();
+    lab.assign("tool");
+    let _ = lab
+        .pages
+        .respond(&request(Method::Get, "/autoexec.ipxe", ""));
+    let event = lab.events.try_recv().unwrap();
+    assert_eq!(event.mac, MAC.parse().ok());
+    assert_eq!(event.ip, "10.0.0.5".parse().ok());
+    assert!(matches!(event.what, What::Script { boots } if &*boots == "tool"));
+
+    let mut stranger = request(Method::Get, "/autoexec.ipxe", "");
+    stranger.client = "10.0.0.6:4711".parse().unwrap();
+    let response = lab.pages.respond(&stranger);
+    assert!(
+        body(&response).contains("${netX/mac"),
+        "{}",
+        body(&response)
+    );
+    let event = lab.events.try_recv().unwrap();
+    assert_eq!(event.mac, None);
+}
+
+#[test]
+fn what_the_machine_says_goes_before_what_was_seen() {
+    let lab = lab();
+    lab.assign("tool");
+    let other = request(Method::Get, "/boot", "mac=52:54:00:00:00:99");
+    let _ = lab.pages.respond(&other);
+    let event = lab.events.try_recv().unwrap();
+    assert_eq!(event.mac, "52:54:00:00:00:99".parse().ok());
+    assert!(matches!(event.what, What::Script { boots } if &*boots == "menu"));
+}
+
+#[test]
+fn a_look_by_head_is_no_boot() {
+    let lab = lab();
+    let response = lab.pages.respond(&request(Method::Head, "/boot", ""));
+    assert_eq!(response.status, 200);
+    assert!(lab.events.try_recv().is_err());
+}
+
+#[test]
+fn the_ca_comes_as_pem_and_as_der() {
+    let lab = lab();
+    let pem = lab.pages.respond(&request(Method::Get, "/ca.crt", ""));
+    assert_eq!(pem.content_type, "application/x-pem-file");
+    assert!(body(&pem).starts_with("-----BEGIN CERTIFICATE-----\n"));
+    let der = lab.pages.respond(&request(Method::Get, "/ca.der", ""));
+    assert_eq!(der.content_type, "application/pkix-cert");
+    let identity = lab.pages.authority.identity();
+    assert_eq!(der.body, identity.chain[1].to_vec());
+}
+
+#[test]
+fn a_machine_reports_how_it_went() {
+    let lab = lab();
+    let query = "state=failed&text=no%20disk%0a";
+    let response = lab
+        .pages
+        .respond(&request(Method::Get, "/boot/report", query));
+    assert_eq!((response.status, body(&response)), (200, "ok\n"));
+    let event = lab.events.try_recv().unwrap();
+    assert_eq!(event.mac, MAC.parse().ok());
+    assert!(matches!(event.what, What::Reported { done: false, text } if &*text == "no disk"));
+    let mut post = request(Method::Post, "/boot/report", "");
+    post.body = b"state=finished&mac=52-54-00-00-00-07".to_vec();
+    let _ = lab.pages.respond(&post);
+    let event = lab.events.try_recv().unwrap();
+    assert_eq!(event.mac, "52:54:00:00:00:07".parse().ok());
+    assert!(matches!(event.what, What::Reported { done: true, .. }));
+}
+
+#[test]
+fn ipxe_is_told_an_error_as_a_script() {
+    let lab = lab();
+    for (method, path, query, status, code) in [
+        (
+            Method::Get,
+            "/nothing\n#!ipxe\nreboot",
+            "",
+            404,
+            "boot.unknown-path",
+        ),
+        (Method::Post, "/ca.crt", "", 405, "boot.wrong-method"),
+        (
+            Method::Get,
+            "/boot/report",
+            "state=%0aexit",
+            400,
+            "boot.bad-report",
+        ),
+    ] {
+        let mut asked = request(method, path, query);
+        let script = lab.pages.respond(&asked);
+        assert_eq!(script.status, 200);
+        assert!(body(&script).starts_with("#!ipxe\n"), "{}", body(&script));
+        assert!(body(&script).contains(code), "{}", body(&script));
+        assert!(!body(&script).contains("\nreboot"), "{}", body(&script));
+        let event = lab.events.try_recv().unwrap();
+        assert!(matches!(event.what, What::Refused { reason, .. } if reason.code == code));
+
+        asked.user_agent = "curl/8".to_owned();
+        let plain = lab.pages.respond(&asked);
+        assert_eq!(plain.status, status);
+        assert!(body(&plain).starts_with(code), "{}", body(&plain));
+        assert_eq!(body(&plain).lines().count(), 1, "{}", body(&plain));
+        let _ = lab.events.try_recv();
+    }
+}
+
+#[test]
+fn the_script_of_an_error_waits_and_goes_on_to_the_next_device() {
+    let lab = lab();
+    let response = lab.pages.respond(&request(Method::Get, "/nothing", ""));
+    insta::assert_snapshot!(body(&response));
+}
+
+#[test]
+fn the_menu_is_written_for_the_host_that_was_asked() {
+    let lab = lab();
+    let mut asked = request(Method::Get, "/boot", &format!("mac={MAC}&arch=7"));
+    asked.host = "Boot.Test:8050".to_owned();
+    asked.secure = true;
+    let response = lab.pages.respond(&asked);
+    insta::assert_snapshot!(body(&response));
+}
+
+#[test]
+fn browsers_and_firmware_get_a_short_text() {
+    let lab = lab();
+    for agent in ["UefiHttpBoot/1.0", "Mozilla/5.0", ""] {
+        let mut asked = request(Method::Get, "/", "");
+        asked.user_agent = agent.to_owned();
+        let response = lab.pages.respond(&asked);
+        assert!(body(&response).starts_with("bootstorm "), "{agent}");
+        assert!(lab.events.try_recv().is_err());
+    }
+}
+
+#[test]
+fn a_full_queue_of_events_holds_nobody_up() {
+    let lab = lab();
+    for _ in 0..20 {
+        let response = lab.pages.respond(&request(Method::Get, "/boot", ""));
+        assert_eq!(response.status, 200);
+    }
+    assert_eq!(lab.pages.metrics.planes.events_dropped.get(), 12);
+}
+
+#[test]
+fn a_hostile_form_ends_in_a_script() {
+    let lab = lab();
+    let mut post = request(Method::Post, "/boot", "mac=zz&uuid=%%%&arch=99999999");
+    post.body = (0..=255_u8).cycle().take(60_000).collect();
+    post.host = "a\r\nb".to_owned();
+    let response = lab.pages.respond(&post);
+    assert!(body(&response).starts_with("#!ipxe\n"));
+    assert!(!body(&response).contains('\r'));
+}
