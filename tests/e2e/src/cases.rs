@@ -138,8 +138,10 @@ pub const ALL: &[Case] = &[
     Case {
         name: "secure-boot",
         about: "Secure Boot: signed shim, GRUB and kernel by TFTP",
-        firmware: Firmware::SecureBoot(Suite::Bookworm),
-        programs: Programs::ShimAndGrub(Suite::Bookworm),
+        firmware: Firmware::SecureBoot(Suite::Trixie),
+        // GRUB of Debian 12 looks for its configuration at the DHCP server only: that it takes the
+        // boot server from a proxy offer came with GRUB 2.12.
+        programs: Programs::ShimAndGrub(Suite::Trixie),
         config: Some("[boot.nbp]\nx64 = \"shimx64.efi\"\n"),
         checks: &[Check::SecureBootOn],
         ..BASE
