@@ -446,9 +446,7 @@ impl Running {
         if is_below(&path.to_lowercase(), "boot") && stamp.size <= MAX_PREFAULT {
             content.prefault();
         }
-        let modified = std::time::UNIX_EPOCH
-            .checked_add(Duration::from_nanos(stamp.mtime_ns.try_into().unwrap_or(0)))
-            .unwrap_or(found.modified);
+        let modified = stamp.modified().unwrap_or(found.modified);
         let file = Arc::new(File {
             path: path.into(),
             content,
