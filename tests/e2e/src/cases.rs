@@ -20,6 +20,8 @@ pub struct Case {
     pub lan: Lan,
     /// Where the machine is plugged in.
     pub subnet: Subnet,
+    /// Whether the BIOS boot ROM hides that it is iPXE.
+    pub plain_rom: bool,
     /// The network boot programs in the images folder.
     pub programs: Programs,
     /// Whether the server's CA is enrolled in the firmware.
@@ -60,6 +62,7 @@ const BASE: Case = Case {
     first: Try::Pxe4,
     lan: Lan::V4,
     subnet: Subnet::Near,
+    plain_rom: false,
     programs: Programs::Ipxe(Suite::Bookworm),
     enrolled: false,
     config: None,
@@ -90,6 +93,8 @@ pub const ALL: &[Case] = &[
         name: "bios-pxe",
         about: "BIOS PXE -> undionly.kpxe -> script -> Linux",
         firmware: Firmware::Bios,
+        plain_rom: true,
+        checks: &[Check::Undionly],
         ..BASE
     },
     Case {
@@ -125,6 +130,12 @@ pub const ALL: &[Case] = &[
         name: "uefi-https-boot-2026",
         firmware: Firmware::Uefi(Suite::Sid),
         ..HTTPS_BOOT
+    },
+    Case {
+        name: "bios-ipxe-rom",
+        about: "BIOS with iPXE in the card -> script at once -> Linux",
+        firmware: Firmware::Bios,
+        ..BASE
     },
     Case {
         name: "uefi-pxe-ipv6",
