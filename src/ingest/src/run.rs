@@ -17,6 +17,7 @@ use crate::copy::{Copier, CopyError};
 use crate::index::{self, Row, Rows};
 use crate::limits::{
     FIRST_PASS_PATIENCE, MAX_BACKOFF, MAX_PREFAULT, PAUSE, PUBLISH_EVERY, RESCAN, RESCAN_BLIND,
+    SAVE_EVERY,
 };
 use crate::scan::{Found, Scan, Stamp, is_below, scan};
 use crate::settle::Settling;
@@ -65,7 +66,13 @@ struct Running {
     told_pending: BTreeSet<String>,
     /// Files or entries changed since the last publication.
     changed: bool,
-    published: Option<Instant>,
+    published: bool,
+    publish_due: Instant,
+    /// The index on the disk.
+    saved: Rows,
+    save_due: Instant,
+    /// Files came or went since it was written.
+    unsaved: bool,
     waiting_since: Option<Instant>,
 }
 
@@ -126,6 +133,7 @@ impl Worker {
             copier,
             watcher: None,
             settling: Settling::default(),
+            saved: rows.clone(),
             rows,
             served: BTreeMap::new(),
             failures: HashMap::new(),
@@ -133,7 +141,10 @@ impl Worker {
             pending: BTreeSet::new(),
             told_pending: BTreeSet::new(),
             changed: true,
-            published: None,
+            published: false,
+            publish_due: Instant::now(),
+            save_due: Instant::now(),
+            unsaved: false,
             waiting_since: None,
         };
         running.run();
@@ -177,7 +188,7 @@ impl Running {
             return;
         }
         self.settling.remote = is_remote(&self.setup.places.images);
-        let first = self.published.is_none();
+        let first = !self.published;
         match watch(&self.setup.control, &self.setup.places) {
             Ok(watcher) => self.watcher = Some((watcher, meta.ino())),
             Err(e) if first => (self.setup.report)(Report::Blind(e.to_string())),
@@ -232,6 +243,7 @@ impl Running {
         });
         let finished = self.copy_all(tasks, &scan);
         self.publish(&scan);
+        self.save();
         if finished && self.may_be_ready(unsettled) {
             self.setup.control.set_ready();
         }
@@ -348,11 +360,11 @@ impl Running {
             if self.setup.control.is_stopped() {
                 return false;
             }
-            let big_break = self
-                .published
-                .is_none_or(|at| at.elapsed() >= PUBLISH_EVERY);
-            if self.changed && big_break {
+            if self.changed && self.publish_due <= Instant::now() {
                 self.publish(scan);
+                if self.save_due <= Instant::now() {
+                    self.save();
+                }
                 if self.setup.control.is_dirty() {
                     return false;
                 }
@@ -486,9 +498,10 @@ impl Running {
             .cloned()
             .collect();
         let news = self.changed || self.pending != self.told_pending;
-        if !news && problems == self.told_by_us() && self.published.is_some() {
+        if !news && problems == self.told_by_us() && self.published {
             return;
         }
+        let began = Instant::now();
         self.told_pending = self.pending.clone();
         let files = self.served.values().map(|served| Arc::clone(&served.file));
         let snapshot = Snapshot::build(files, &self.pending).with_problems(problems);
@@ -502,11 +515,12 @@ impl Running {
             entries: snapshot.entries().len(),
         };
         self.setup.catalog.publish(snapshot);
-        if std::mem::take(&mut self.changed) || self.published.is_none() {
+        if std::mem::take(&mut self.changed) || !self.published {
+            self.unsaved = true;
             (self.setup.report)(report);
-            self.save();
         }
-        self.published = Some(Instant::now());
+        self.published = true;
+        self.publish_due = Instant::now() + PUBLISH_EVERY.max(began.elapsed() * 10);
     }
 
     /// The problems told last that came from here, not from the catalog.
@@ -518,24 +532,36 @@ impl Running {
             .collect()
     }
 
-    /// Writes the index and removes the copies that neither it nor the catalog uses.
+    /// Writes the index when it changed, and removes the copies that nothing uses any more.
     fn save(&mut self) {
-        if let Err(e) = index::write(&self.setup.config.data, &self.rows) {
-            let text =
-                format!("the index cannot be written: {e}; the next start hashes everything");
-            let path = index::path(&self.setup.config.data).display().to_string();
-            (self.setup.report)(Report::Trouble(Problem::new(
-                path,
-                "ingest.index-not-written",
-                text,
-            )));
+        if !std::mem::take(&mut self.unsaved) {
+            return;
         }
-        let used: HashSet<[u8; 32]> = self
-            .served
-            .values()
-            .map(|served| served.file.sha256)
-            .chain(self.rows.values().filter_map(|row| unhex(&row.sha256)))
-            .collect();
+        self.save_due = Instant::now() + SAVE_EVERY;
+        if self.rows != self.saved {
+            let data = &self.setup.config.data;
+            match self
+                .setup
+                .blobs
+                .sync()
+                .and_then(|()| index::write(data, &self.rows))
+            {
+                Ok(()) => self.saved = self.rows.clone(),
+                Err(e) => {
+                    let text = format!(
+                        "the index cannot be written: {e}; the next start hashes everything"
+                    );
+                    let path = index::path(data).display().to_string();
+                    let problem = Problem::new(path, "ingest.index-not-written", text);
+                    (self.setup.report)(Report::Trouble(problem));
+                }
+            }
+        }
+        // On a full disk this makes room although the index could not be written: a row whose copy
+        // is gone only costs another copy at the next start.
+        let served = self.served.values().map(|served| served.file.sha256);
+        let rows = self.rows.values().filter_map(|row| unhex(&row.sha256));
+        let used: HashSet<[u8; 32]> = served.chain(rows).collect();
         self.setup.blobs.sweep(&used);
         let paths: HashSet<_> = used
             .iter()
