@@ -7,6 +7,7 @@
 
 mod blobs;
 mod copy;
+mod failure;
 mod index;
 mod limits;
 mod run;

@@ -14,6 +14,7 @@ use rustix::fs::statfs;
 
 use crate::blobs::{Blobs, hex, unhex};
 use crate::copy::{Copier, CopyError};
+use crate::failure::{Failure, explain};
 use crate::index::{self, Row, Rows};
 use crate::limits::{
     FIRST_PASS_PATIENCE, MAX_BACKOFF, MAX_PREFAULT, PAUSE, PUBLISH_EVERY, RESCAN, RESCAN_BLIND,
@@ -40,14 +41,6 @@ pub(crate) struct Worker {
 struct Served {
     stamp: Stamp,
     file: Arc<File>,
-}
-
-/// A version of a file that could not be taken.
-struct Failure {
-    stamp: Stamp,
-    problem: Problem,
-    retry: Instant,
-    wait: Duration,
 }
 
 /// What the thread knows.
@@ -471,23 +464,9 @@ impl Running {
     }
 
     fn fail(&mut self, path: &str, found: &Found, code: &'static str, text: String) {
-        let last = self
-            .failures
-            .get(path)
-            .filter(|f| f.problem.code == code)
-            .map(|f| f.wait);
-        let wait = last.map_or(Duration::from_secs(1), |wait| (wait * 2).min(MAX_BACKOFF));
         let problem = Problem::new(path, code, text);
-        let retry = Instant::now() + wait;
-        self.failures.insert(
-            path.to_owned(),
-            Failure {
-                stamp: found.stamp,
-                problem,
-                retry,
-                wait,
-            },
-        );
+        let failure = Failure::new(problem, found, self.failures.get(path));
+        self.failures.insert(path.to_owned(), failure);
     }
 
     fn publish(&mut self, scan: &Scan) {
@@ -568,43 +547,6 @@ impl Running {
             .map(|sha256| self.setup.blobs.path(sha256))
             .collect();
         self.setup.control.release(|copy| paths.contains(copy));
-    }
-}
-
-impl Failure {
-    /// Tries again at once when something happened to the file.
-    fn hurry(&mut self, notices: &HashMap<std::path::PathBuf, crate::settle::Notice>) {
-        if notices
-            .keys()
-            .any(|source| source.ends_with(&self.problem.path))
-        {
-            self.retry = Instant::now();
-        }
-    }
-}
-
-fn explain(e: &CopyError, size: u64) -> (&'static str, String) {
-    let full = |e: &io::Error| {
-        matches!(
-            e.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
-    };
-    match e {
-        CopyError::Write(e) if full(e) => (
-            "ingest.disk-full",
-            format!(
-                "no room for {} in the data folder ({e}); what was served stays, and it is tried \
-                 again every 30 s",
-                crate::Size(size)
-            ),
-        ),
-        CopyError::Write(e) => (
-            "ingest.write-failed",
-            format!("the copy cannot be written: {e}"),
-        ),
-        CopyError::Read(e) => ("ingest.unreadable", format!("cannot be read: {e}")),
-        CopyError::Changed | CopyError::Stopped => ("ingest.changing", "it changes".to_owned()),
     }
 }
 
