@@ -11,7 +11,7 @@ use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::Sender;
 
 /// The way to the control plane's event queue; never waits.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reporter {
     events: Sender<BootEvent>,
     pub(crate) metrics: Arc<Metrics>,

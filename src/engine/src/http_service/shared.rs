@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use bootstorm_telemetry::event::{BootEvent, Protocol, Reason, TransferId, What};
+use bootstorm_telemetry::event::{Protocol, Reason, TransferId, What};
 
 use crate::config::Seams;
 use crate::limits;
+use crate::report::{Reporter, transfer_id};
 
 /// One worker's side of the boot endpoint.
 #[derive(Debug)]
@@ -17,19 +18,20 @@ pub(super) struct Shared {
     pub(super) draining: bool,
     /// Connections that are open.
     pub(super) open: usize,
+    reporter: Reporter,
     buffers: Vec<Vec<u8>>,
-    transfers: u64,
 }
 
 impl Shared {
     pub(super) fn new(worker: u16, seams: Seams) -> Self {
+        let reporter = Reporter::new(seams.events.clone(), Arc::clone(&seams.metrics));
         Self {
             worker,
             seams,
+            reporter,
             draining: false,
             open: 0,
             buffers: Vec::new(),
-            transfers: 0,
         }
     }
 
@@ -59,15 +61,8 @@ impl Shared {
 
     /// Tells what happened to the machine at `peer`; a full queue loses it, counted.
     pub(super) fn tell(&self, peer: SocketAddr, what: What) {
-        let event = BootEvent {
-            at: SystemTime::now(),
-            mac: None,
-            ip: Some(peer.ip().to_canonical()),
-            what,
-        };
-        if self.seams.events.try_send(event).is_err() {
-            self.seams.metrics.planes.events_dropped.inc();
-        }
+        self.reporter
+            .tell(None, Some(peer.ip().to_canonical()), what);
     }
 
     /// Tells and counts a request or connection that was refused.
@@ -92,15 +87,14 @@ impl Shared {
 
     /// A body begins to travel.
     pub(super) fn started(
-        &mut self,
+        &self,
         peer: SocketAddr,
         protocol: Protocol,
         file: Arc<str>,
         size: u64,
         now: Instant,
     ) -> Transfer {
-        self.transfers += 1;
-        let id = TransferId(HTTP_IDS | u64::from(self.worker) << 40 | self.transfers);
+        let id = transfer_id();
         self.tell(
             peer,
             What::Started {
@@ -159,6 +153,3 @@ impl Transfer {
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(IpAddr::to_canonical(&address.ip()), address.port())
 }
-
-// Apart from the ids of TFTP transfers, and exact as a number in JSON.
-const HTTP_IDS: u64 = 1 << 52;

@@ -14,6 +14,7 @@ use rustls::server::{ResolvesServerCert, WantsServerCert};
 use rustls::{ConfigBuilder, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+pub use provider::boot as provider;
 pub(crate) use refusal::{PLAIN_HTTP, timed_out};
 pub use stream::{Fed, Stream};
 

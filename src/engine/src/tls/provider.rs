@@ -13,8 +13,10 @@ use rustls::{CipherSuite, SupportedCipherSuite, Tls12CipherSuite};
 
 use super::ffdhe;
 
-/// The provider of the boot endpoint, with or without DHE.
-pub(super) fn boot(dhe: bool) -> CryptoProvider {
+/// The provider of the boot endpoint, with or without DHE; clients that behave like firmware take
+/// it too.
+#[must_use]
+pub fn boot(dhe: bool) -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = ELLIPTIC.to_vec();
     if dhe {

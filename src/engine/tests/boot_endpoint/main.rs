@@ -1,0 +1,11 @@
+//! The boot endpoint of a running engine, over loopback: curl, openssl and bare sockets.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test stands on fails the test"
+)]
+
+mod lab;
+mod plain;
+mod sealed;
