@@ -77,8 +77,9 @@ impl Machines {
 
     /// Notes in the store which machines were seen, every two seconds, until the table ends. An
     /// error is logged and the next batch tried: boots go on without a database.
-    pub async fn follow(&self, clients: &Clients) {
-        self.record(clients.subscribe()).await;
+    pub fn follow(self: Arc<Self>, clients: &Clients) -> impl Future<Output = ()> + Send + use<> {
+        let updates = clients.subscribe();
+        async move { self.record(updates).await }
     }
 
     async fn record(&self, mut updates: broadcast::Receiver<Update>) {

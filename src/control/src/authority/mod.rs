@@ -203,5 +203,22 @@ fn made_here(data: &Path, wanted: &[String], now: SystemTime) -> Result<Identity
     Ok(server.into_identity(&ca, warnings))
 }
 
+/// One for all tests: keys take their time.
+#[cfg(test)]
+pub(crate) fn for_tests() -> Arc<Authority> {
+    use std::sync::OnceLock;
+    static AUTHORITY: OnceLock<(tempfile::TempDir, Arc<Authority>)> = OnceLock::new();
+    let make = || {
+        let data = tempfile::tempdir().unwrap();
+        let config = AuthorityConfig {
+            data: data.path().to_owned(),
+            ..AuthorityConfig::default()
+        };
+        let authority = Arc::new(Authority::open(config).unwrap());
+        (data, authority)
+    };
+    Arc::clone(&AUTHORITY.get_or_init(make).1)
+}
+
 #[cfg(test)]
 mod tests;

@@ -6,27 +6,19 @@ use bootstorm_policy::{Assignment, Ports, Rules};
 use bootstorm_proto::dhcp::Asker;
 use bootstorm_proto::types::ClientArch;
 use crossbeam_channel::{Receiver, bounded};
-use tempfile::TempDir;
 
 use super::*;
-use crate::AuthorityConfig;
 
 struct Lab {
     pages: BootPages,
     policy: Arc<Policy>,
     events: Receiver<BootEvent>,
-    _data: TempDir,
 }
 
 const MAC: &str = "52:54:00:00:00:01";
 
 /// A server with one entry, which overheard that 10.0.0.5 belongs to [`MAC`].
 fn lab() -> Lab {
-    let data = TempDir::new().unwrap();
-    let authority = Authority::open(AuthorityConfig {
-        data: data.path().to_owned(),
-        ..AuthorityConfig::default()
-    });
     let kind = EntryKind::Efi {
         program: "tool.efi".to_owned(),
         args: String::new(),
@@ -54,7 +46,7 @@ fn lab() -> Lab {
     let pages = BootPages::new(
         Arc::clone(&policy),
         clients,
-        Arc::new(authority.unwrap()),
+        crate::authority::for_tests(),
         sender,
         Arc::new(Metrics::new()),
     );
@@ -62,7 +54,6 @@ fn lab() -> Lab {
         pages,
         policy,
         events,
-        _data: data,
     }
 }
 

@@ -69,11 +69,12 @@ impl Clients {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(events: Receiver<BootEvent>, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let clients = Self::without_thread(CLIENTS_MAX);
+        let updates = broadcast::Sender::new(UPDATES_MAX);
+        let clients = Self::new(CLIENTS_MAX, updates.downgrade());
         let shared = Arc::downgrade(&clients.shared);
         std::thread::Builder::new()
             .name("clients".to_owned())
-            .spawn(move || own(&shared, &events, &metrics))?;
+            .spawn(move || own(&shared, &events, &updates, &metrics))?;
         Ok(clients)
     }
 
@@ -101,25 +102,29 @@ impl Clients {
         self.shared.table().counts()
     }
 
-    /// Changed machines from this moment on; at most four updates a second for each.
+    /// Changed machines from this moment on, at most four updates a second for each; closed when
+    /// the table's thread has ended.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Update> {
-        self.shared.updates.subscribe()
+        match self.shared.updates.upgrade() {
+            Some(updates) => updates.subscribe(),
+            None => broadcast::channel(1).1,
+        }
     }
 
-    fn without_thread(capacity: usize) -> Self {
+    fn new(capacity: usize, updates: broadcast::WeakSender<Update>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 table: Mutex::new(Table::new(capacity)),
-                updates: broadcast::Sender::new(UPDATES_MAX),
+                updates,
             }),
         }
     }
 
-    /// Takes one event in, as the thread does.
+    /// A table that has taken these events in, without a thread.
     #[cfg(test)]
     pub(crate) fn feed(events: impl IntoIterator<Item = BootEvent>) -> Self {
-        let clients = Self::without_thread(CLIENTS_MAX);
+        let clients = Self::new(CLIENTS_MAX, broadcast::Sender::new(1).downgrade());
         for event in events {
             let _ = clients.shared.table().apply(&event);
         }
@@ -142,7 +147,8 @@ const SUMMARY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 struct Shared {
     table: Mutex<Table>,
-    updates: broadcast::Sender<Update>,
+    /// The thread holds the sender: when it ends, so do the streams.
+    updates: broadcast::WeakSender<Update>,
 }
 
 impl Shared {
@@ -152,7 +158,12 @@ impl Shared {
     }
 }
 
-fn own(shared: &Weak<Shared>, events: &Receiver<BootEvent>, metrics: &Metrics) {
+fn own(
+    shared: &Weak<Shared>,
+    events: &Receiver<BootEvent>,
+    updates: &broadcast::Sender<Update>,
+    metrics: &Metrics,
+) {
     let mut sequence = 0;
     let mut told = Instant::now();
     let mut tally = Tally::default();
@@ -173,7 +184,7 @@ fn own(shared: &Weak<Shared>, events: &Receiver<BootEvent>, metrics: &Metrics) {
         }
         if ended || told.elapsed() >= TICK {
             told = Instant::now();
-            tell(&shared, &mut sequence, metrics);
+            tell(&shared, updates, &mut sequence, metrics);
             tally.log_when_due();
         }
         if ended {
@@ -195,7 +206,12 @@ fn follow(event: &BootEvent, step: &Step) {
     );
 }
 
-fn tell(shared: &Shared, sequence: &mut u64, metrics: &Metrics) {
+fn tell(
+    shared: &Shared,
+    updates: &broadcast::Sender<Update>,
+    sequence: &mut u64,
+    metrics: &Metrics,
+) {
     let (changed, counts) = {
         let mut table = shared.table();
         (table.take_changed(), table.counts())
@@ -203,13 +219,13 @@ fn tell(shared: &Shared, sequence: &mut u64, metrics: &Metrics) {
     for (phase, machines) in counts {
         metrics.web.clients(phase.name(), machines);
     }
-    if shared.updates.receiver_count() == 0 {
+    if updates.receiver_count() == 0 {
         return;
     }
     for client in changed {
         *sequence += 1;
         // Fails only when the last reader has just left.
-        let _ = shared.updates.send(Update {
+        let _ = updates.send(Update {
             sequence: *sequence,
             client,
             json: Arc::default(),

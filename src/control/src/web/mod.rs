@@ -117,3 +117,6 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ControlError> {
         .await
         .map_err(|source| ControlError::Listen { address, source })
 }
+
+#[cfg(test)]
+mod tests;
