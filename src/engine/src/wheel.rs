@@ -81,9 +81,7 @@ impl Wheel {
                 return Some(key);
             }
             // Further ahead than a turn: hang it where it is seen again in time.
-            self.done = tick + 1;
             self.link(key, due);
-            self.done = tick;
         }
         self.done = self.done.max(current);
         None

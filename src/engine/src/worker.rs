@@ -198,3 +198,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

@@ -7,6 +7,8 @@ pub(crate) mod epoll;
 mod incoming;
 mod outgoing;
 #[cfg(test)]
+pub(crate) mod sim;
+#[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod uring;
 

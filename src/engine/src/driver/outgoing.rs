@@ -84,6 +84,20 @@ fn block_number(first: u16, later: u16, rollover: u16) -> u16 {
     }
 }
 
+#[cfg(test)]
+impl Part {
+    /// The datagrams that arrive.
+    pub(super) fn datagrams(&self) -> Vec<Vec<u8>> {
+        match &self.load {
+            Load::Packet(packet) => vec![packet.to_vec()],
+            Load::Blocks(blocks) => (0..blocks.count)
+                .map(|at| blocks.block(at))
+                .map(|(head, content)| [&head, content].concat())
+                .collect(),
+        }
+    }
+}
+
 /// Which interfaces do not take several datagrams in one send, and from which size on.
 #[derive(Debug, Default)]
 pub(super) struct Segmentation {
@@ -319,4 +333,102 @@ fn put_control(control: &mut [u8], (level, kind): (i32, i32), data: &[u8]) -> us
     control[12..16].copy_from_slice(&kind.to_ne_bytes());
     control[16..length].copy_from_slice(data);
     length.next_multiple_of(8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::tests::file;
+
+    fn window(file: &Arc<File>, interface: u32, blocks: u16, rollover: u16) -> Transmit {
+        Transmit {
+            socket: SocketId(0),
+            to: SocketAddr::from(([10, 0, 0, 1], 2000)),
+            from: None,
+            interface,
+            payload: Payload::Window {
+                file: Arc::clone(file),
+                first_number: 65500,
+                offset: 0,
+                blocks,
+                block_size: 1468,
+                rollover,
+            },
+        }
+    }
+
+    fn datagrams(parts: &VecDeque<Part>) -> Vec<Vec<u8>> {
+        parts.iter().flat_map(Part::datagrams).collect()
+    }
+
+    #[test]
+    fn a_large_window_is_cut_into_the_fewest_sends() {
+        let file = file(1468 * 100);
+        let segmentation = Segmentation::default();
+        for rollover in [0, 1] {
+            let transmit = window(&file, 1, 101, rollover);
+            assert_eq!(segmentation.parts(&transmit), 3);
+            let mut parts = VecDeque::new();
+            segmentation.split(transmit, &mut parts);
+            assert_eq!(parts.len(), 3);
+            let all = datagrams(&parts);
+            assert_eq!(all.len(), 101);
+            assert_eq!(all[35][..4], [0, 3, 255, 255]);
+            assert_eq!(all[36][..4], [0, 3, 0, rollover as u8]);
+            // A file that ends with a full block ends with an empty one more.
+            assert_eq!(all[100].len(), 4);
+            let content: Vec<u8> = all.iter().flat_map(|d| d[4..].to_vec()).collect();
+            assert!(content == *file.content);
+        }
+    }
+
+    #[test]
+    fn what_a_device_refused_is_sent_one_by_one_and_remembered() {
+        let file = file(1468 * 10);
+        let mut segmentation = Segmentation::default();
+        let mut parts = VecDeque::new();
+        segmentation.split(window(&file, 7, 11, 0), &mut parts);
+        let whole = datagrams(&parts);
+        let refused = parts.pop_front().unwrap();
+        let mut again = VecDeque::new();
+        Segmentation::single(refused, &mut again);
+        assert_eq!(again.len(), 11);
+        assert_eq!(datagrams(&again), whole);
+        // The path is too narrow for this size, not for smaller ones, and only there.
+        segmentation.refuse(7, 1472, false);
+        assert_eq!(segmentation.parts(&window(&file, 7, 11, 0)), 11);
+        assert_eq!(segmentation.parts(&window(&file, 8, 11, 0)), 1);
+        assert!(segmentation.allowed(7, 516));
+        segmentation.refuse(7, 1472, true);
+        assert!(!segmentation.allowed(7, 516));
+        // A host of many interfaces does not fill the memory.
+        for interface in 100..1000 {
+            segmentation.refuse(interface, 1472, true);
+        }
+        assert!(!segmentation.allowed(999, 12));
+    }
+
+    #[test]
+    fn only_what_no_route_leads_to_is_bound_to_the_interface() {
+        let cases = [
+            ("255.255.255.255:68", 7),
+            ("10.0.0.1:68", 0),
+            ("[fe80::1]:546", 7),
+            ("[2001:db8::1]:546", 0),
+        ];
+        for (to, interface) in cases {
+            let part = Part {
+                socket: SocketId(0),
+                to: to.parse().unwrap(),
+                from: None,
+                interface: 7,
+                load: Load::Packet(Box::default()),
+            };
+            let mut control = [0; limits::CONTROL];
+            let length = put_packet_info(&mut control, &part);
+            assert_eq!(length > 0, interface > 0, "{to}");
+            let at = if part.to.is_ipv4() { 16 } else { 32 };
+            assert_eq!(control[at], interface, "{to}");
+        }
+    }
 }
