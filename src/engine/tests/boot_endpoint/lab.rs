@@ -20,32 +20,32 @@ use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use rustls_pki_types::PrivateKeyDer;
 
 /// Bytes of `large.wim`: more than socket buffers hold.
-pub const LARGE: usize = 24 << 20;
+pub(crate) const LARGE: usize = 24 << 20;
 /// Bytes of `huge.iso`, which is all zeros but for the last five.
-pub const HUGE: u64 = (4 << 30) + (2 << 20);
+pub(crate) const HUGE: u64 = (4 << 30) + (2 << 20);
 /// The end of `huge.iso`.
-pub const TAIL: &[u8] = b"end\n\n";
+pub(crate) const TAIL: &[u8] = b"end\n\n";
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What every test runs over.
-pub const DRIVERS: [DriverChoice; 2] = [DriverChoice::Uring, DriverChoice::Epoll];
+pub(crate) const DRIVERS: [DriverChoice; 2] = [DriverChoice::Uring, DriverChoice::Epoll];
 
 /// Runs `test` over io_uring and over epoll.
-pub fn each_driver(test: impl Fn(&Lab)) {
+pub(crate) fn each_driver(test: impl Fn(&Lab)) {
     for driver in DRIVERS {
         test(&Lab::start(driver));
     }
 }
 
 /// The engine and what tests need to talk to it.
-pub struct Lab {
+pub(crate) struct Lab {
     /// Plain HTTP.
-    pub http: SocketAddr,
+    pub(crate) http: SocketAddr,
     /// HTTPS.
-    pub https: SocketAddr,
+    pub(crate) https: SocketAddr,
     /// The certificate, as PEM.
-    pub certificate: tempfile::NamedTempFile,
+    pub(crate) certificate: tempfile::NamedTempFile,
     engine: Engine,
     events: Receiver<BootEvent>,
     files: tempfile::TempDir,
@@ -62,7 +62,7 @@ impl Decide for Nobody {
 
 impl Lab {
     /// Starts everything on free ports.
-    pub fn start(driver: DriverChoice) -> Self {
+    pub(crate) fn start(driver: DriverChoice) -> Self {
         let files = tempfile::tempdir().unwrap();
         let catalog = Arc::new(Catalog::default());
         catalog.publish(images(files.path()));
@@ -108,17 +108,17 @@ impl Lab {
     }
 
     /// Ends the engine as the server does.
-    pub fn drain(self) -> bool {
+    pub(crate) fn drain(self) -> bool {
         self.engine.drain(PATIENCE)
     }
 
     /// A file of the images folder.
-    pub fn content(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn content(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.files.path().join(name)).unwrap()
     }
 
     /// The next event that `wanted` picks.
-    pub fn event<T>(&self, wanted: impl Fn(&BootEvent) -> Option<T>) -> T {
+    pub(crate) fn event<T>(&self, wanted: impl Fn(&BootEvent) -> Option<T>) -> T {
         loop {
             let event = self.events.recv_timeout(PATIENCE).expect("no such event");
             if let Some(found) = wanted(&event) {
@@ -128,7 +128,7 @@ impl Lab {
     }
 
     /// The code of the next refusal or broken transfer.
-    pub fn failure(&self) -> &'static str {
+    pub(crate) fn failure(&self) -> &'static str {
         self.event(|event| match &event.what {
             What::Refused { reason, .. } | What::Broken { reason, .. } => Some(reason.code),
             _ => None,
@@ -136,7 +136,7 @@ impl Lab {
     }
 
     /// Runs curl with the CA known.
-    pub fn curl(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn curl(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new("curl");
         command
             .args(["-sS", "--max-time", "60", "--cacert"])
@@ -145,7 +145,7 @@ impl Lab {
     }
 
     /// A socket that waits for answers no longer than a test may take.
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let socket = TcpStream::connect(self.http).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket
@@ -153,19 +153,20 @@ impl Lab {
 }
 
 /// Runs a client that must be installed.
-pub fn run(command: &mut Command, input: &[u8]) -> Output {
+pub(crate) fn run(command: &mut Command, input: &[u8]) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("curl and openssl must be installed (Debian packages curl, openssl)");
-    child.stdin.take().unwrap().write_all(input).unwrap();
+    // A client that was refused may be gone before it has read its input.
+    let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
 
 /// One response with `Content-Length`: head and body.
-pub fn response(socket: &mut impl Read) -> (String, Vec<u8>) {
+pub(crate) fn response(socket: &mut impl Read) -> (String, Vec<u8>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

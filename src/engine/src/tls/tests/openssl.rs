@@ -77,7 +77,8 @@ fn run(command: &mut Command, input: &[u8]) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .expect("openssl and curl must be installed (Debian packages openssl, curl)");
-    child.stdin.take().unwrap().write_all(input).unwrap();
+    // A client that was refused may be gone before it has read its input.
+    let _ = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
