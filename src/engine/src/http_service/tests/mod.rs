@@ -2,6 +2,7 @@
 
 mod plain;
 mod sealed;
+mod storm;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
