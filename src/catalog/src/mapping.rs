@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_truncated_copy_is_condemned_before_anybody_reads_past_its_end() {
+    fn line_23_a_truncated_copy_is_condemned_before_anybody_reads_past_its_end() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("blob");
         fs::write(&path, vec![7; 100_000]).unwrap();

@@ -6,7 +6,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, syncfs};
+
+use crate::limits::SYNC_ALONE;
 
 /// The folder of copies, locked against a second server.
 #[derive(Debug)]
@@ -71,11 +73,20 @@ impl Blobs {
     }
 
     /// Gives a whole copy its name, in the place of any copy that has it.
+    ///
+    /// A large copy is on the disk before it has its name. Small ones may come by the thousand, and
+    /// are on the disk after [`Blobs::sync`]: until then the index must not know them.
     pub(crate) fn commit(&self, half: Half, sha256: &[u8; 32]) -> io::Result<()> {
         half.file.set_permissions(Permissions::from_mode(0o444))?;
-        half.file.sync_all()?;
-        fs::rename(&half.path, self.path(sha256))?;
-        File::open(&self.folder)?.sync_all()
+        if half.file.metadata()?.len() >= SYNC_ALONE {
+            half.file.sync_all()?;
+        }
+        fs::rename(&half.path, self.path(sha256))
+    }
+
+    /// Brings all copies to the disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        Ok(syncfs(File::open(&self.folder)?)?)
     }
 
     /// When the copy was written, for the index; `None` when it is not there in this length.
@@ -129,4 +140,56 @@ pub(crate) fn unhex(name: &str) -> Option<[u8; 32]> {
     Some(std::array::from_fn(|i| {
         digits[2 * i] << 4 | digits[2 * i + 1]
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_gets_its_name_only_when_it_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(dir.path()).unwrap();
+        let half = blobs.begin().unwrap();
+        half.file.write_all_at(b"abc", 0).unwrap();
+        assert_eq!(blobs.written(&[1; 32], 3), None);
+        blobs.commit(half, &[1; 32]).unwrap();
+        assert!(blobs.written(&[1; 32], 3).is_some());
+        assert_eq!(blobs.written(&[1; 32], 4), None);
+        drop(blobs.begin().unwrap());
+        assert_eq!(
+            fs::read_dir(dir.path().join("blobs/tmp")).unwrap().count(),
+            0
+        );
+    }
+
+    #[test]
+    fn sweeping_removes_unused_copies_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(dir.path()).unwrap();
+        for n in [1, 2] {
+            blobs.commit(blobs.begin().unwrap(), &[n; 32]).unwrap();
+        }
+        fs::write(blobs.folder().join("README"), "mine").unwrap();
+        blobs.sweep(&HashSet::from([[1; 32]]));
+        assert!(blobs.path(&[1; 32]).exists() && !blobs.path(&[2; 32]).exists());
+        assert!(blobs.folder().join("README").exists() && blobs.folder().join("lock").exists());
+    }
+
+    #[test]
+    fn digests_are_written_and_read_alike() {
+        let digest: [u8; 32] = std::array::from_fn(|i| (i * 8) as u8);
+        assert_eq!(unhex(&hex(&digest)), Some(digest));
+        for bad in [
+            "",
+            "00",
+            &"g".repeat(64),
+            &"0".repeat(65),
+            "../../../etc/passwd",
+        ] {
+            assert_eq!(unhex(bad), None, "{bad}");
+        }
+    }
 }

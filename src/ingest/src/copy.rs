@@ -217,3 +217,96 @@ fn read_ahead(
 fn chunk_len(left: u64) -> usize {
     usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+
+    use super::*;
+
+    fn copiers() -> Vec<Copier> {
+        let ring = Copier::new().unwrap_or_else(|(plain, why)| {
+            eprintln!("no io_uring here ({why}): only plain calls are tested");
+            plain
+        });
+        vec![ring, Copier::plain()]
+    }
+
+    fn temporary() -> File {
+        tempfile::tempfile().unwrap()
+    }
+
+    fn holding(content: &[u8]) -> File {
+        let file = temporary();
+        file.write_all_at(content, 0).unwrap();
+        file
+    }
+
+    #[test]
+    fn both_ways_copy_every_length_exactly_and_hash_it() {
+        let all: Vec<u8> = (0..3 * CHUNK + 5).map(|n| (n % 253) as u8).collect();
+        for copier in copiers() {
+            for len in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5] {
+                let target = temporary();
+                let copied = copier
+                    .copy(
+                        holding(&all[..len]),
+                        target.try_clone().unwrap(),
+                        len as u64,
+                        &|| false,
+                    )
+                    .unwrap();
+                let expected: [u8; 32] = Sha256::digest(&all[..len]).into();
+                assert_eq!(copied.sha256, expected, "{len}");
+                assert_eq!(target.metadata().unwrap().len(), len as u64);
+                let mut content = vec![0; len];
+                target.read_exact_at(&mut content, 0).unwrap();
+                assert!(content == all[..len], "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_source_that_became_shorter_is_noticed() {
+        for copier in copiers() {
+            let result = copier.copy(holding(&[1; 100]), temporary(), 200, &|| false);
+            assert!(matches!(result, Err(CopyError::Changed)), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_a_write_error_and_leaves_no_file_open() {
+        let links = || fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let is_full = |at: io::Result<std::path::PathBuf>| at.is_ok_and(|at| at.ends_with("full"));
+        for copier in copiers() {
+            let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+            let result = copier.copy(
+                holding(&vec![1; 3 * CHUNK]),
+                full,
+                3 * CHUNK as u64,
+                &|| false,
+            );
+            let Err(CopyError::Write(e)) = result else {
+                panic!("{result:?}")
+            };
+            assert_eq!(e.kind(), io::ErrorKind::StorageFull);
+            assert!(
+                !links().any(|link| is_full(fs::read_link(link.path()))),
+                "it stays open"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stop_ends_a_copy_between_chunks() {
+        for copier in copiers() {
+            let result = copier.copy(
+                holding(&vec![1; 2 * CHUNK]),
+                temporary(),
+                2 * CHUNK as u64,
+                &|| true,
+            );
+            assert!(matches!(result, Err(CopyError::Stopped)), "{result:?}");
+        }
+    }
+}

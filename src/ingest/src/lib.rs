@@ -7,6 +7,7 @@
 
 mod blobs;
 mod copy;
+mod failure;
 mod index;
 mod limits;
 mod run;
@@ -15,13 +16,14 @@ mod settle;
 mod source;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bootstorm_catalog::{Catalog, Problem};
+use bootstorm_catalog::{Catalog, File, Mapping, Problem, Snapshot};
 
 /// What to ingest and where to keep it.
 #[derive(Clone, Debug)]
@@ -216,6 +218,22 @@ impl Ingest {
     pub fn rescan(&self) {
         self.control.rescan();
     }
+}
+
+/// What the last run of a server on this data folder served, read without touching anything; empty
+/// when there was none.
+#[must_use]
+pub fn last_served(data: &Path) -> Snapshot {
+    let files = index::read(data).into_iter().filter_map(|(path, row)| {
+        let content = Mapping::open(&data.join("blobs").join(&row.sha256)).ok()?;
+        Some(Arc::new(File {
+            path: path.into(),
+            content,
+            sha256: blobs::unhex(&row.sha256)?,
+            modified: row.stamp.modified()?,
+        }))
+    });
+    Snapshot::build(files, &BTreeSet::new())
 }
 
 impl Drop for Ingest {

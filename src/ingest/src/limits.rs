@@ -48,7 +48,14 @@ pub(crate) const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// The first pass is over after this long although some files still change.
 pub(crate) const FIRST_PASS_PATIENCE: Duration = Duration::from_secs(3);
 
-/// While much is being copied, what is there already is published this often.
+/// Copies of this size are brought to the disk one by one, smaller ones together.
+pub(crate) const SYNC_ALONE: u64 = 16 << 20;
+
+/// While much is being copied, the index is written this often.
+pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(15);
+
+/// While much is being copied, what is there already is published this often, but
+/// never for more than a tenth of the time.
 pub(crate) const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 const _: () = assert!(MAX_FILES < 65_530);

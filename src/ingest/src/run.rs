@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bootstorm_catalog::{Catalog, File, Problem, Snapshot};
 use notify::RecommendedWatcher;
@@ -14,9 +14,10 @@ use rustix::fs::statfs;
 
 use crate::blobs::{Blobs, hex, unhex};
 use crate::copy::{Copier, CopyError};
+use crate::failure::{Failure, explain};
 use crate::index::{self, Row, Rows};
 use crate::limits::{
-    FIRST_PASS_PATIENCE, MAX_BACKOFF, MAX_PREFAULT, PAUSE, PUBLISH_EVERY, RESCAN, RESCAN_BLIND,
+    FIRST_PASS_PATIENCE, MAX_PREFAULT, PAUSE, PUBLISH_EVERY, RESCAN, RESCAN_BLIND, SAVE_EVERY,
 };
 use crate::scan::{Found, Scan, Stamp, is_below, scan};
 use crate::settle::Settling;
@@ -41,14 +42,6 @@ struct Served {
     file: Arc<File>,
 }
 
-/// A version of a file that could not be taken.
-struct Failure {
-    stamp: Stamp,
-    problem: Problem,
-    retry: Instant,
-    wait: Duration,
-}
-
 /// What the thread knows.
 struct Running {
     setup: Worker,
@@ -65,7 +58,13 @@ struct Running {
     told_pending: BTreeSet<String>,
     /// Files or entries changed since the last publication.
     changed: bool,
-    published: Option<Instant>,
+    published: bool,
+    publish_due: Instant,
+    /// The index on the disk.
+    saved: Rows,
+    save_due: Instant,
+    /// Files came or went since it was written.
+    unsaved: bool,
     waiting_since: Option<Instant>,
 }
 
@@ -126,6 +125,7 @@ impl Worker {
             copier,
             watcher: None,
             settling: Settling::default(),
+            saved: rows.clone(),
             rows,
             served: BTreeMap::new(),
             failures: HashMap::new(),
@@ -133,7 +133,10 @@ impl Worker {
             pending: BTreeSet::new(),
             told_pending: BTreeSet::new(),
             changed: true,
-            published: None,
+            published: false,
+            publish_due: Instant::now(),
+            save_due: Instant::now(),
+            unsaved: false,
             waiting_since: None,
         };
         running.run();
@@ -177,7 +180,7 @@ impl Running {
             return;
         }
         self.settling.remote = is_remote(&self.setup.places.images);
-        let first = self.published.is_none();
+        let first = !self.published;
         match watch(&self.setup.control, &self.setup.places) {
             Ok(watcher) => self.watcher = Some((watcher, meta.ino())),
             Err(e) if first => (self.setup.report)(Report::Blind(e.to_string())),
@@ -232,6 +235,7 @@ impl Running {
         });
         let finished = self.copy_all(tasks, &scan);
         self.publish(&scan);
+        self.save();
         if finished && self.may_be_ready(unsettled) {
             self.setup.control.set_ready();
         }
@@ -348,11 +352,11 @@ impl Running {
             if self.setup.control.is_stopped() {
                 return false;
             }
-            let big_break = self
-                .published
-                .is_none_or(|at| at.elapsed() >= PUBLISH_EVERY);
-            if self.changed && big_break {
+            if self.changed && self.publish_due <= Instant::now() {
                 self.publish(scan);
+                if self.save_due <= Instant::now() {
+                    self.save();
+                }
                 if self.setup.control.is_dirty() {
                     return false;
                 }
@@ -446,9 +450,7 @@ impl Running {
         if is_below(&path.to_lowercase(), "boot") && stamp.size <= MAX_PREFAULT {
             content.prefault();
         }
-        let modified = std::time::UNIX_EPOCH
-            .checked_add(Duration::from_nanos(stamp.mtime_ns.try_into().unwrap_or(0)))
-            .unwrap_or(found.modified);
+        let modified = stamp.modified().unwrap_or(found.modified);
         let file = Arc::new(File {
             path: path.into(),
             content,
@@ -461,23 +463,9 @@ impl Running {
     }
 
     fn fail(&mut self, path: &str, found: &Found, code: &'static str, text: String) {
-        let last = self
-            .failures
-            .get(path)
-            .filter(|f| f.problem.code == code)
-            .map(|f| f.wait);
-        let wait = last.map_or(Duration::from_secs(1), |wait| (wait * 2).min(MAX_BACKOFF));
         let problem = Problem::new(path, code, text);
-        let retry = Instant::now() + wait;
-        self.failures.insert(
-            path.to_owned(),
-            Failure {
-                stamp: found.stamp,
-                problem,
-                retry,
-                wait,
-            },
-        );
+        let failure = Failure::new(problem, found, self.failures.get(path));
+        self.failures.insert(path.to_owned(), failure);
     }
 
     fn publish(&mut self, scan: &Scan) {
@@ -488,9 +476,10 @@ impl Running {
             .cloned()
             .collect();
         let news = self.changed || self.pending != self.told_pending;
-        if !news && problems == self.told_by_us() && self.published.is_some() {
+        if !news && problems == self.told_by_us() && self.published {
             return;
         }
+        let began = Instant::now();
         self.told_pending = self.pending.clone();
         let files = self.served.values().map(|served| Arc::clone(&served.file));
         let snapshot = Snapshot::build(files, &self.pending).with_problems(problems);
@@ -504,11 +493,12 @@ impl Running {
             entries: snapshot.entries().len(),
         };
         self.setup.catalog.publish(snapshot);
-        if std::mem::take(&mut self.changed) || self.published.is_none() {
+        if std::mem::take(&mut self.changed) || !self.published {
+            self.unsaved = true;
             (self.setup.report)(report);
-            self.save();
         }
-        self.published = Some(Instant::now());
+        self.published = true;
+        self.publish_due = Instant::now() + PUBLISH_EVERY.max(began.elapsed() * 10);
     }
 
     /// The problems told last that came from here, not from the catalog.
@@ -520,67 +510,42 @@ impl Running {
             .collect()
     }
 
-    /// Writes the index and removes the copies that neither it nor the catalog uses.
+    /// Writes the index when it changed, and removes the copies that nothing uses any more.
     fn save(&mut self) {
-        if let Err(e) = index::write(&self.setup.config.data, &self.rows) {
-            let text =
-                format!("the index cannot be written: {e}; the next start hashes everything");
-            let path = index::path(&self.setup.config.data).display().to_string();
-            (self.setup.report)(Report::Trouble(Problem::new(
-                path,
-                "ingest.index-not-written",
-                text,
-            )));
+        if !std::mem::take(&mut self.unsaved) {
+            return;
         }
-        let used: HashSet<[u8; 32]> = self
-            .served
-            .values()
-            .map(|served| served.file.sha256)
-            .chain(self.rows.values().filter_map(|row| unhex(&row.sha256)))
-            .collect();
+        self.save_due = Instant::now() + SAVE_EVERY;
+        if self.rows != self.saved {
+            let data = &self.setup.config.data;
+            match self
+                .setup
+                .blobs
+                .sync()
+                .and_then(|()| index::write(data, &self.rows))
+            {
+                Ok(()) => self.saved = self.rows.clone(),
+                Err(e) => {
+                    let text = format!(
+                        "the index cannot be written: {e}; the next start hashes everything"
+                    );
+                    let path = index::path(data).display().to_string();
+                    let problem = Problem::new(path, "ingest.index-not-written", text);
+                    (self.setup.report)(Report::Trouble(problem));
+                }
+            }
+        }
+        // On a full disk this makes room although the index could not be written: a row whose copy
+        // is gone only costs another copy at the next start.
+        let served = self.served.values().map(|served| served.file.sha256);
+        let rows = self.rows.values().filter_map(|row| unhex(&row.sha256));
+        let used: HashSet<[u8; 32]> = served.chain(rows).collect();
         self.setup.blobs.sweep(&used);
         let paths: HashSet<_> = used
             .iter()
             .map(|sha256| self.setup.blobs.path(sha256))
             .collect();
         self.setup.control.release(|copy| paths.contains(copy));
-    }
-}
-
-impl Failure {
-    /// Tries again at once when something happened to the file.
-    fn hurry(&mut self, notices: &HashMap<std::path::PathBuf, crate::settle::Notice>) {
-        if notices
-            .keys()
-            .any(|source| source.ends_with(&self.problem.path))
-        {
-            self.retry = Instant::now();
-        }
-    }
-}
-
-fn explain(e: &CopyError, size: u64) -> (&'static str, String) {
-    let full = |e: &io::Error| {
-        matches!(
-            e.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
-    };
-    match e {
-        CopyError::Write(e) if full(e) => (
-            "ingest.disk-full",
-            format!(
-                "no room for {} in the data folder ({e}); what was served stays, and it is tried \
-                 again every 30 s",
-                crate::Size(size)
-            ),
-        ),
-        CopyError::Write(e) => (
-            "ingest.write-failed",
-            format!("the copy cannot be written: {e}"),
-        ),
-        CopyError::Read(e) => ("ingest.unreadable", format!("cannot be read: {e}")),
-        CopyError::Changed | CopyError::Stopped => ("ingest.changing", "it changes".to_owned()),
     }
 }
 

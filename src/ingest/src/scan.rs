@@ -5,7 +5,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bootstorm_catalog::Problem;
 use bootstorm_catalog::path::MAX_PATH;
@@ -23,6 +23,12 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    /// When this version was written, where a clock can show it.
+    pub(crate) fn modified(&self) -> Option<SystemTime> {
+        let since = Duration::from_nanos(u64::try_from(self.mtime_ns).ok()?);
+        SystemTime::UNIX_EPOCH.checked_add(since)
+    }
+
     pub(crate) fn of(meta: &Metadata) -> Self {
         let mtime_ns = meta
             .mtime()

@@ -19,7 +19,7 @@ pub(crate) struct Settling {
 /// The last thing that the system said about a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// It was made, perhaps as a link to a file that is whole already.
+    /// It was made, perhaps as a link to a file that is whole already, or got a new mode or owner.
     Made,
     /// Somebody wrote to it.
     Written,
@@ -30,7 +30,12 @@ pub(crate) enum Notice {
 impl Settling {
     /// Takes what the watcher noticed.
     pub(crate) fn note(&mut self, notices: impl IntoIterator<Item = (PathBuf, Notice)>) {
-        self.notices.extend(notices);
+        for (path, notice) in notices {
+            let last = self.notices.entry(path).or_insert(notice);
+            if notice != Notice::Made {
+                *last = notice;
+            }
+        }
     }
 
     /// Nothing when the file can be taken, or else when to look again.

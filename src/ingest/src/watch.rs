@@ -149,7 +149,9 @@ impl Control {
                 Some(Notice::Closed)
             }
             EventKind::Modify(ModifyKind::Data(_)) => Some(Notice::Written),
-            EventKind::Create(CreateKind::File) => Some(Notice::Made),
+            EventKind::Create(CreateKind::File) | EventKind::Modify(ModifyKind::Metadata(_)) => {
+                Some(Notice::Made)
+            }
             // Reading files makes these, the server's own reading too.
             EventKind::Access(_) => return,
             _ => None,
@@ -169,7 +171,11 @@ impl Control {
         if let (Some(notice), Some(path)) = (notice, event.paths.last())
             && state.notices.len() < MAX_NOTICES
         {
-            state.notices.insert(path.clone(), notice);
+            // A new mode or owner says nothing about who writes.
+            let news = state.notices.entry(path.clone()).or_insert(notice);
+            if notice != Notice::Made {
+                *news = notice;
+            }
         }
         drop(state);
         self.changed.notify_all();

@@ -54,7 +54,7 @@ fn a_second_server_on_the_same_data_is_refused() {
 }
 
 #[test]
-fn links_are_followed_inside_the_folder_and_refused_out_of_it() {
+fn line_21_links_are_followed_inside_the_folder_and_refused_out_of_it() {
     let lab = Lab::new();
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("secret"), "secret").unwrap();
@@ -142,7 +142,7 @@ fn an_unreadable_file_is_named_and_served_once_it_can_be_read() {
     lab.write("locked", "x");
     lab.write("fine", "y");
     let path = lab.images().join("locked");
-    fs::set_permissions(&path, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
     let may_read_anyway = File::open(&path).is_ok();
     let running = lab.start();
     assert_eq!(&*running.snapshot().file("fine").unwrap().content, b"y");
@@ -196,6 +196,11 @@ fn a_full_disk_keeps_the_old_version_and_heals() {
         return eprintln!("skipped: no user namespaces here: {text}");
     }
     assert!(done.status.success(), "{text}");
+    let ran = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        ran.contains("1 passed"),
+        "the test on the small disk did not run: {ran}"
+    );
 }
 
 #[test]

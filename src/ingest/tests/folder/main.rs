@@ -7,8 +7,10 @@ mod bad_input;
 mod lab;
 mod restart;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -47,6 +49,37 @@ fn first_pass_serves_everything_whole_and_by_its_digest() {
         running.reports()
     );
     assert!(snapshot.problems().is_empty(), "{:?}", snapshot.problems());
+}
+
+#[test]
+fn every_reason_code_is_documented() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let reasons = fs::read_to_string(root.join("docs/reference/reasons.md")).unwrap();
+    let mut folders = vec![root.join("src/catalog/src"), root.join("src/ingest/src")];
+    let mut codes = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for child in fs::read_dir(folder).unwrap() {
+            let path = child.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            for text in fs::read_to_string(path).unwrap().split('"') {
+                let areas = ["catalog.", "efi.", "ingest.", "iso.", "linux.", "wim."];
+                let area = areas.iter().find_map(|area| text.strip_prefix(area));
+                let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+                if area.is_some_and(|rest| rest.contains('-') && rest.chars().all(plain)) {
+                    codes.insert(text.to_owned());
+                }
+            }
+        }
+    }
+    assert!(codes.len() > 30, "{codes:?}");
+    let missing: Vec<_> = codes
+        .iter()
+        .filter(|c| !reasons.contains(&format!("| `{c}` |")))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn a_copy_that_was_tampered_with_while_the_server_was_off_is_made_anew() {
 }
 
 #[test]
-fn a_copy_that_is_truncated_while_it_is_served_is_condemned_and_made_anew() {
+fn line_23_a_copy_that_is_truncated_while_it_is_served_is_condemned() {
     let lab = Lab::new();
     lab.write("a.bin", vec![7; 300_000]);
     let running = lab.start();
