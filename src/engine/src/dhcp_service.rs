@@ -79,6 +79,31 @@ impl DhcpService {
         }
     }
 
+    /// The arrival with our address on the interface that a broadcast came in on. The kernel names
+    /// the one that it would write to the sender from, which is another interface's when the
+    /// sender's address belongs to another network.
+    pub(crate) fn located(&mut self, arrival: Arrival, now: Instant) -> Arrival {
+        let IpAddr::V4(local) = arrival.local else {
+            return arrival;
+        };
+        if !arrival.broadcast {
+            return arrival;
+        }
+        let local = match self.interfaces.get(arrival.interface, now) {
+            Some(interface) if interface.v4.contains(&local) => local,
+            Some(interface) => interface
+                .v4
+                .first()
+                .copied()
+                .unwrap_or(Ipv4Addr::UNSPECIFIED),
+            None => local,
+        };
+        Arrival {
+            local: local.into(),
+            ..arrival
+        }
+    }
+
     /// A datagram came to UDP 67 or 4011.
     pub(crate) fn received<D: Driver>(
         &mut self,

@@ -180,6 +180,7 @@ impl<D: Driver> Worker<D> {
                     .received(&mut self.driver, socket, arrival, bytes, now);
             }
         };
+        let arrival = self.dhcp.located(arrival, now);
         if !scope.takes(&arrival) {
             return;
         }

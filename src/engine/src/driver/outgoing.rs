@@ -98,11 +98,22 @@ impl Part {
     }
 }
 
-/// Which interfaces do not take several datagrams in one send, and from which size on.
+/// Which interfaces do not take several datagrams in one send.
 #[derive(Debug, Default)]
 pub(super) struct Segmentation {
-    refused: ArrayVec<(u32, u32), 64>,
+    refused: ArrayVec<Refused, 64>,
 }
+
+#[derive(Debug)]
+struct Refused {
+    interface: u32,
+    /// Datagrams of this size and larger.
+    from: u32,
+    /// Windows after which it is tried again: an MTU may have changed.
+    windows_left: u32,
+}
+
+const TRY_AGAIN: u32 = 20_000;
 
 impl Segmentation {
     /// Whether datagrams of `segment` bytes may leave through `interface` several at a time.
@@ -110,25 +121,41 @@ impl Segmentation {
         !self
             .refused
             .iter()
-            .any(|&(i, from)| i == interface && segment >= from)
+            .any(|r| r.interface == interface && segment >= r.from)
     }
 
     /// A send was refused: no device behind `interface` sums checksums (EIO) or `segment` bytes
     /// are more than the route's MTU (EINVAL, EMSGSIZE).
     pub(super) fn refuse(&mut self, interface: u32, segment: u32, whole_device: bool) {
         let from = if whole_device { 0 } else { segment };
-        if let Some(known) = self.refused.iter_mut().find(|(i, _)| *i == interface) {
-            known.1 = known.1.min(from);
+        if let Some(known) = self.refused.iter_mut().find(|r| r.interface == interface) {
+            known.from = known.from.min(from);
+            known.windows_left = TRY_AGAIN;
             return;
         }
         if self.refused.is_full() {
             self.refused.pop_at(0);
         }
-        self.refused.push((interface, from));
+        self.refused.push(Refused {
+            interface,
+            from,
+            windows_left: TRY_AGAIN,
+        });
+    }
+
+    /// Counts a window towards the next attempt.
+    fn count(&mut self, interface: u32) {
+        if let Some(at) = self.refused.iter().position(|r| r.interface == interface) {
+            let known = &mut self.refused[at];
+            known.windows_left -= 1;
+            if known.windows_left == 0 {
+                self.refused.swap_pop(at);
+            }
+        }
     }
 
     /// Cuts a transmit into sends and appends them to `queue`.
-    pub(super) fn split(&self, transmit: Transmit, queue: &mut VecDeque<Part>) {
+    pub(super) fn split(&mut self, transmit: Transmit, queue: &mut VecDeque<Part>) {
         let Transmit {
             socket,
             to,
@@ -163,6 +190,7 @@ impl Segmentation {
             rollover,
         };
         let together = self.together(interface, rest.segment());
+        self.count(interface);
         while rest.count > together {
             let first = rest.split_first(together);
             queue.push_back(part(Load::Blocks(first)));
@@ -364,7 +392,7 @@ mod tests {
     #[test]
     fn a_large_window_is_cut_into_the_fewest_sends() {
         let file = file(1468 * 100);
-        let segmentation = Segmentation::default();
+        let mut segmentation = Segmentation::default();
         for rollover in [0, 1] {
             let transmit = window(&file, 1, 101, rollover);
             assert_eq!(segmentation.parts(&transmit), 3);
@@ -401,6 +429,11 @@ mod tests {
         assert!(segmentation.allowed(7, 516));
         segmentation.refuse(7, 1472, true);
         assert!(!segmentation.allowed(7, 516));
+        // In the end it is tried again.
+        for _ in 0..TRY_AGAIN {
+            segmentation.split(window(&file, 7, 1, 0), &mut again);
+        }
+        assert!(segmentation.allowed(7, 1472));
         // A host of many interfaces does not fill the memory.
         for interface in 100..1000 {
             segmentation.refuse(interface, 1472, true);
