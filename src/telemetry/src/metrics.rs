@@ -375,8 +375,8 @@ pub struct CatalogGauges {
     pub entries: Gauge,
     /// Bytes of all files.
     pub bytes: Gauge,
-    /// Files that could not be taken in.
-    pub failures: Counter,
+    /// Files that something is wrong with.
+    pub problems: Gauge,
 }
 
 impl CatalogGauges {
@@ -392,10 +392,10 @@ impl CatalogGauges {
             files: gauge(r, "catalog_files", "Files that can be served"),
             entries: gauge(r, "catalog_entries", "Entries that can be booted"),
             bytes,
-            failures: counter(
+            problems: gauge(
                 r,
-                "catalog_failures",
-                "Files of the images folder that could not be taken in",
+                "catalog_problems",
+                "Things that are wrong in the images folder",
             ),
         }
     }
@@ -495,7 +495,9 @@ fn class_index(status: u16) -> usize {
     usize::from(status / 100).clamp(1, 5) - 1
 }
 
-fn unix_seconds(at: SystemTime) -> i64 {
+/// As gauges hold times.
+#[must_use]
+pub fn unix_seconds(at: SystemTime) -> i64 {
     at.duration_since(UNIX_EPOCH)
         .ok()
         .and_then(|since| i64::try_from(since.as_secs()).ok())

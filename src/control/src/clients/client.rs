@@ -140,10 +140,15 @@ pub struct Step {
     pub text: String,
     /// How often in a row.
     pub times: u32,
+    /// The file that travels, for `started` and `finished`.
+    file: Option<Arc<str>>,
 }
 
 /// Steps that a machine's history holds.
 pub const STEPS_MAX: usize = 64;
+
+/// How far back a repeated `started` or `finished` is looked for.
+const REPEATS_WITHIN: usize = 8;
 
 /// Transfers of one machine that are followed at once.
 pub(super) const TRAVELS_MAX: usize = 32;
@@ -271,6 +276,15 @@ impl Client {
         step
     }
 
+    /// Nothing has moved for a while: all that it asked for has arrived. True when that is news.
+    pub(super) fn settle(&mut self, now: SystemTime) -> bool {
+        let settles = self.phase == Phase::Loading && self.travels.is_empty();
+        if settles {
+            self.enter(Phase::Booted, now);
+        }
+        settles
+    }
+
     /// Takes over what was seen of the same machine before its MAC was known.
     pub(super) fn absorb(&mut self, other: Self) {
         let mut steps: Vec<_> = self.timeline.drain(..).chain(other.timeline).collect();
@@ -310,10 +324,8 @@ impl Client {
             What::Finished { id, bytes, resent } => {
                 let file = self.ended(*id, *bytes, at);
                 self.resent += resent;
-                if self.travels.is_empty() && self.phase == Phase::Loading {
-                    self.enter(Phase::Booted, at);
-                }
-                Some(step(at, "finished", format!("{file}, {bytes} bytes")))
+                let text = format!("{file}, {bytes} bytes");
+                Some(about(file, step(at, "finished", text)))
             }
             What::Broken { id, bytes, reason } => {
                 let file = self.ended(*id, *bytes, at);
@@ -323,7 +335,7 @@ impl Client {
                 Some(step)
             }
             What::Refused { file, reason, .. } => {
-                if self.needs(file.as_deref()) {
+                if self.needs(file.as_deref(), reason.code) {
                     self.fail(reason.clone(), at);
                 }
                 let mut step = because(at, "refused", reason);
@@ -340,10 +352,11 @@ impl Client {
         &mut self,
         id: TransferId,
         protocol: Protocol,
-        file: &Arc<str>,
+        file: &str,
         size: u64,
         at: SystemTime,
     ) -> Step {
+        let file: Arc<str> = clean(file).into();
         let loads = self.entry.is_some() || size >= NBP_MAX;
         let phase = if loads { Phase::Loading } else { Phase::Nbp };
         if self.phase != phase {
@@ -359,16 +372,13 @@ impl Client {
         self.travels.push(Travel {
             id,
             protocol,
-            file: clean(file).into(),
+            file: Arc::clone(&file),
             size,
             bytes: 0,
             moved: at,
         });
-        step(
-            at,
-            "started",
-            format!("{file}, {size} bytes by {}", protocol.name()),
-        )
+        let text = format!("{file}, {size} bytes by {}", protocol.name());
+        about(file, step(at, "started", text))
     }
 
     fn moved(&mut self, id: TransferId, bytes: u64, at: SystemTime) {
@@ -413,12 +423,17 @@ impl Client {
         because(at, "failed", &reason)
     }
 
-    /// Without this the boot cannot go on: the file that it was offered, or a connection that
-    /// came to no request. Firmware asks for much else that need not be there.
-    fn needs(&self, file: Option<&str>) -> bool {
+    /// Without this the boot cannot go on: the file that it was offered, a handshake, its script.
+    /// Firmware asks for much else that need not be there, and connections end in many ways.
+    fn needs(&self, file: Option<&str>, code: &str) -> bool {
         let name = |path: &str| path.rsplit(['/', '\\']).next().unwrap_or("").to_lowercase();
         match (file, &self.offered) {
-            (None, _) => true,
+            (None, _) => {
+                let is_needed = ["tls.", "policy."]
+                    .iter()
+                    .any(|area| code.starts_with(area));
+                is_needed && self.phase < Phase::Booted
+            }
             (Some(file), Some(offered)) => name(file) == name(offered),
             (Some(_), None) => false,
         }
@@ -464,17 +479,30 @@ impl Client {
     }
 
     fn remember(&mut self, step: Step) {
-        if let Some(last) = self.timeline.back_mut()
-            && (last.kind, last.code, &last.text) == (step.kind, step.code, &step.text)
-        {
+        if let Some(last) = self.repeated(&step) {
             last.times = last.times.saturating_add(1);
             last.at = step.at;
+            last.text = step.text;
             return;
         }
         if self.timeline.len() == STEPS_MAX {
             self.timeline.pop_front();
         }
         self.timeline.push_back(step);
+    }
+
+    /// The line that this step only repeats. A disk over HTTP is read in thousands of parts, which
+    /// must not drive out the rest.
+    fn repeated(&mut self, step: &Step) -> Option<&mut Step> {
+        let mut latest = self.timeline.iter_mut().rev();
+        let is_same = |s: &Step| (s.kind, s.code) == (step.kind, step.code);
+        match &step.file {
+            None => latest.next().filter(|s| is_same(s) && s.text == step.text),
+            Some(_) => latest
+                .take(REPEATS_WITHIN)
+                .take_while(|s| s.file.is_some())
+                .find(|s| is_same(s) && s.file == step.file),
+        }
     }
 }
 
@@ -494,6 +522,14 @@ fn step(at: SystemTime, kind: &'static str, text: impl AsRef<str>) -> Step {
         code: None,
         text: clean(text.as_ref()),
         times: 1,
+        file: None,
+    }
+}
+
+fn about(file: Arc<str>, step: Step) -> Step {
+    Step {
+        file: Some(file),
+        ..step
     }
 }
 

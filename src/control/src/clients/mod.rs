@@ -214,6 +214,7 @@ fn tell(
 ) {
     let (changed, counts) = {
         let mut table = shared.table();
+        table.settle(SystemTime::now());
         (table.take_changed(), table.counts())
     };
     for (phase, machines) in counts {

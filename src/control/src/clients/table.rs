@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bootstorm_proto::types::MacAddress;
 use bootstorm_telemetry::event::{BootEvent, TransferId, What};
@@ -14,6 +15,9 @@ use super::client::{Client, Phase, Step, TRAVELS_MAX};
 /// Machines that the table holds; beyond, the one that was quiet longest makes room, and of those
 /// first the ones that only asked: a flood of made-up MACs drives out no machine that loads.
 pub const CLIENTS_MAX: usize = 20_000;
+
+/// A machine that asked for nothing for this long has all that it wants.
+const SETTLED: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -27,6 +31,8 @@ pub(super) struct Table {
     /// Who was heard last is last: those that only asked, and those under way.
     quiet: [BTreeMap<u64, u64>; 2],
     changed: BTreeSet<u64>,
+    /// Machines whose last transfer ended of late.
+    settling: BTreeSet<u64>,
     next_id: u64,
     clock: u64,
 }
@@ -49,6 +55,7 @@ impl Table {
             transfers_max: TRAVELS_MAX,
             quiet: [BTreeMap::new(), BTreeMap::new()],
             changed: BTreeSet::new(),
+            settling: BTreeSet::new(),
             next_id: 1,
             clock: 0,
         }
@@ -66,12 +73,32 @@ impl Table {
             }
             What::Finished { id: transfer, .. } | What::Broken { id: transfer, .. } => {
                 self.by_transfer.remove(&transfer);
+                self.settling.insert(id);
             }
             _ => {}
         }
         self.heard(id);
         self.changed.insert(id);
         step
+    }
+
+    /// Looks which machines have loaded all that they asked for: the next file of a boot is asked
+    /// for within moments of the last.
+    pub(super) fn settle(&mut self, now: SystemTime) {
+        for id in std::mem::take(&mut self.settling) {
+            let Some(slot) = self.slots.get_mut(&id) else {
+                continue;
+            };
+            if now
+                .duration_since(slot.client.last_seen)
+                .unwrap_or_default()
+                < SETTLED
+            {
+                self.settling.insert(id);
+            } else if Arc::make_mut(&mut slot.client).settle(now) {
+                self.changed.insert(id);
+            }
+        }
     }
 
     pub(super) fn by_mac(&self, mac: MacAddress) -> Option<Arc<Client>> {
@@ -238,6 +265,7 @@ impl Table {
         let (class, at) = slot.heard;
         self.quiet[class].remove(&at);
         self.changed.remove(&id);
+        self.settling.remove(&id);
         if let Some(mac) = slot.client.mac {
             self.by_mac.remove(&mac);
         }

@@ -123,9 +123,76 @@ fn a_boot_goes_through_its_phases() {
         seen,
         [
             "asked", "offered", "offered", "offered", "nbp", "nbp", "nbp", "nbp", "script",
-            "loading", "loading", "loading", "booted", "finished"
+            "loading", "loading", "loading", "loading", "finished"
         ]
     );
+}
+
+#[test]
+fn a_boot_is_done_loading_when_nothing_is_asked_for_any_more() {
+    let m = Some(mac(1));
+    let mut table = Table::new(10);
+    for event in [
+        event(0, m, None, script("debian")),
+        event(1, m, None, started(1, "debian/vmlinuz", 10)),
+        event(2, m, None, finished(1, 10)),
+        event(3, m, None, started(2, "debian/initrd", 10)),
+    ] {
+        let _ = table.apply(&event);
+    }
+    let phase = |table: &Table| table.by_mac(mac(1)).unwrap().phase;
+    table.settle(at(60_000));
+    assert_eq!(
+        phase(&table),
+        Phase::Loading,
+        "the second file is on its way"
+    );
+    let _ = table.apply(&event(61_000, m, None, finished(2, 10)));
+    table.settle(at(62_000));
+    assert_eq!(phase(&table), Phase::Loading, "it may ask for a third");
+    let _ = table.take_changed();
+    table.settle(at(63_000));
+    assert_eq!(phase(&table), Phase::Booted);
+    assert_eq!(table.take_changed().len(), 1);
+    table.settle(at(64_000));
+    assert_eq!(table.take_changed().len(), 0);
+}
+
+#[test]
+fn a_disk_that_is_read_in_parts_leaves_room_in_the_history() {
+    let m = Some(mac(1));
+    let parts = (0..2000).flat_map(|n| {
+        [
+            event(n * 2, m, None, started(n, "debian.iso", 4096)),
+            event(n * 2 + 1, m, None, finished(n, 4096)),
+        ]
+    });
+    let first = event(0, m, None, script("debian"));
+    let clients = Clients::feed(std::iter::once(first).chain(parts));
+    let client = clients.by_mac(mac(1)).unwrap();
+    let lines: Vec<_> = client.timeline.iter().map(|s| (s.kind, s.times)).collect();
+    assert_eq!(
+        lines,
+        [("script", 1), ("started", 2000), ("finished", 2000)]
+    );
+}
+
+#[test]
+fn a_connection_that_ends_is_no_failed_boot() {
+    let m = Some(mac(1));
+    let refused = |code| What::Refused {
+        protocol: Protocol::Http,
+        file: None,
+        reason: reason(code),
+    };
+    let seen = phases(vec![
+        event(0, m, None, script("debian")),
+        event(1, m, None, refused("http.request-timeout")),
+        event(2, m, None, refused("policy.unknown-machine")),
+        event(3, m, None, script("local")),
+        event(4, m, None, refused("tls.not-tls")),
+    ]);
+    assert_eq!(seen, ["script", "script", "failed", "finished", "finished"]);
 }
 
 #[test]

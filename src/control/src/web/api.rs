@@ -156,6 +156,14 @@ pub(super) async fn client(
 #[derive(Serialize)]
 pub(super) struct EntriesView {
     entries: Vec<EntryView>,
+    problems: Vec<ProblemView>,
+}
+
+#[derive(Serialize)]
+struct ProblemView {
+    path: String,
+    code: &'static str,
+    text: String,
 }
 
 #[derive(Serialize)]
@@ -183,8 +191,14 @@ pub(super) async fn entries(State(shared): State<Arc<Shared>>) -> Json<EntriesVi
             text: r.text.to_string(),
         }),
     };
+    let problem = |problem: &bootstorm_catalog::Problem| ProblemView {
+        path: problem.path.clone(),
+        code: problem.code,
+        text: problem.text.to_string(),
+    };
     Json(EntriesView {
         entries: snapshot.entries().iter().map(view).collect(),
+        problems: snapshot.problems().iter().map(problem).collect(),
     })
 }
 

@@ -129,8 +129,33 @@ async fn healthz() -> &'static str {
 }
 
 async fn exposition(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    measure(&shared.seams);
     let text = shared.seams.metrics.encode();
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
+}
+
+/// What is only known by looking.
+fn measure(seams: &WebSeams) {
+    let metrics = &seams.metrics;
+    let not_after = seams.authority.identity().not_after;
+    metrics
+        .certificate_expiry
+        .set(metrics::unix_seconds(not_after));
+    let catalog = seams.catalog.snapshot();
+    let (files, bytes) = catalog
+        .files()
+        .fold((0, 0), |(files, bytes), f| (files + 1, bytes + f.len()));
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    metrics.catalog.files.set(files);
+    metrics
+        .catalog
+        .bytes
+        .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    metrics.catalog.entries.set(count(catalog.entries().len()));
+    metrics
+        .catalog
+        .problems
+        .set(count(catalog.problems().len()));
 }
 
 async fn not_found() -> Problem {

@@ -62,7 +62,9 @@ async fn only_health_and_local_metrics_are_open() {
             "{response:?}"
         );
     }
-    let text = lab.metrics.encode();
+    let text = lab.raw("GET /metrics HTTP/1.0\r\n\r\n").await.body;
+    assert!(text.contains("bootstorm_catalog_entries 1\n"), "{text}");
+    assert!(!text.contains("bootstorm_certificate_expiry_timestamp_seconds 0\n"));
     let line = r#"bootstorm_web_denied_total{reason="web.wrong-token"} 1"#;
     assert!(text.contains(line), "{text}");
 }
@@ -197,7 +199,7 @@ async fn entries_are_listed() {
         json!({"entries": [{
             "id": "debian", "title": "Debian", "kind": "iso", "file": "debian.iso",
             "families": [], "hidden": false, "unbootable": null,
-        }]})
+        }], "problems": []})
     );
 }
 
