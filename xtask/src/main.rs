@@ -4,6 +4,7 @@
 mod demo;
 mod e2e;
 mod fixtures;
+mod fuzz;
 mod workspace;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Cut the packets of real firmware out of captures into tests/fixtures
     Fixtures(fixtures::Arguments),
+    /// Throw what the network can send at the parsers
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> Result<ExitCode> {
@@ -33,5 +36,6 @@ fn main() -> Result<ExitCode> {
         Task::E2e(arguments) => e2e::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Fixtures(arguments) => fixtures::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::main(&arguments),
     }
 }
