@@ -328,8 +328,16 @@ fn choice(catalog: &Snapshot, entry: &Entry, family: Option<Family>) -> Choice {
     let is_iso = matches!(entry.kind, EntryKind::Iso { .. });
     let wants_memdisk = is_iso && family.is_none_or(|f| f == Family::Bios);
     let memdisk = || Some(catalog.tftp_file("memdisk").ok()?.path.to_string());
+    let mut entry = entry.clone();
+    if let EntryKind::Linux { initrds, .. } = &mut entry.kind {
+        // iPXE of 2019 hangs on a BIOS when it is to start a kernel with an empty initrd.
+        initrds.retain(|path| catalog.file(path).map_or(true, |file| !file.is_empty()));
+    }
     Choice {
-        entry: entry.clone(),
+        entry,
         memdisk: wants_memdisk.then(memdisk).flatten(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,10 +73,12 @@ const IA32: &[&str] = &[
 const X64: &[&str] = &[
     "snponly.efi",
     "snponly-x86_64.efi",
+    "snponly-amd64.efi",
     "snponly_x64.efi",
     "x86_64-efi/snponly.efi",
     "ipxe.efi",
     "ipxe-x86_64.efi",
+    "ipxe-amd64.efi",
     "x86_64-efi/ipxe.efi",
     "shimx64.efi",
     "bootx64.efi",

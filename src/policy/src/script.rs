@@ -256,11 +256,9 @@ impl<'a> Writer<'a> {
     fn iso(&mut self, image: &str, memdisk: Option<&str>) -> Result<(), Unsafe> {
         let url = self.url(image)?;
         self.step(&format!("Booting {image} as a virtual drive"));
-        let hint = self.script.label("iso-hint");
-        self.script.sanboot(&url);
+        // A virtual drive that starts does not come back, so what follows is for when it does not.
+        self.script.sanboot(&url).or_continue();
         let Some(memdisk) = memdisk else {
-            self.script.or_goto(&hint);
-            self.script.place(&hint);
             self.script.echo(match self.machine.family {
                 Some(Family::Bios) => {
                     "If this image needs to lie in memory, put memdisk (of syslinux) into boot/ in \
@@ -274,8 +272,6 @@ impl<'a> Writer<'a> {
             self.script.goto(&self.failed);
             return Ok(());
         };
-        self.script.or_goto(&hint);
-        self.script.place(&hint);
         let loader = self.url(memdisk)?;
         self.step(&format!("Loading {memdisk} and {image} into memory"));
         self.script

@@ -262,9 +262,9 @@ impl Script {
 
 /// What a machine tells when it asks: the name in the form, and the setting it comes from.
 const FACTS: [(&str, &str); 11] = [
-    ("mac", "netX/mac"),
-    ("uuid", "uuid"),
-    ("ip", "netX/ip"),
+    ("mac", "netX/mac:hex"),
+    ("uuid", "uuid:uuid"),
+    ("ip", "netX/ip:ipv4"),
     ("platform", "platform"),
     ("buildarch", "buildarch"),
     ("manufacturer", "manufacturer"),

@@ -55,15 +55,22 @@ impl Url {
         Self(format!("{}{}{name}={value}", self.0, self.separator()))
     }
 
-    /// Adds a pair to the query whose value the client fills in.
+    /// Adds a pair to the query whose value the client fills in, percent-encoded. A setting that
+    /// holds no text, such as an address, has to name its type (`netX/mac:hex`): iPXE would encode
+    /// its raw bytes.
     #[must_use]
     pub fn with_setting(&self, name: &str, setting: Setting) -> Self {
         let name = encode(name, b"-._~");
+        let setting = setting.0;
+        let form = if setting.contains(':') {
+            ""
+        } else {
+            ":uristring"
+        };
         Self(format!(
-            "{}{}{name}=${{{}:uristring}}",
+            "{}{}{name}=${{{setting}{form}}}",
             self.0,
             self.separator(),
-            setting.0
         ))
     }
 
