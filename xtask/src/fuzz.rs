@@ -34,10 +34,10 @@ const FLAGS: &str = "-Cpasses=sancov-module \
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// How long to fuzz each target; 0 only replays the corpora
-    #[arg(long, value_name = "N", default_value_t = 60)]
+    #[arg(default_value_t = 60)]
     seconds: u64,
     /// Instead: add what tests/fixtures holds to the corpora, as far as it reaches new code
-    #[arg(long)]
+    #[arg(long, conflicts_with = "seconds")]
     seed: bool,
 }
 

@@ -202,7 +202,7 @@ fn a_file_travels_by_tftp_in_windows() {
 }
 
 #[test]
-fn single_port_sends_data_from_the_request_port() {
+fn line_24_single_port_sends_data_from_the_request_port() {
     for driver in DRIVERS {
         let mut config = EngineConfig {
             tftp: Some(loopback()),
