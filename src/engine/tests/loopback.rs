@@ -370,6 +370,56 @@ fn a_taken_port_is_refused_with_its_holder() {
 }
 
 #[test]
+fn beside_a_dhcp_server_port_4011_answers_alone() {
+    let dhcp_server = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let port = dhcp_server.local_addr().unwrap().port();
+    let config = EngineConfig {
+        dhcp: Some(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)),
+        pxe: Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)),
+        ..quiet(DriverChoice::Auto)
+    };
+    let (seams, ..) = seams(b"");
+    let engine = Engine::start(config.clone(), seams.clone()).unwrap();
+    let [dhcp, pxe] = engine.bound() else {
+        panic!("{:?}", engine.bound())
+    };
+    assert_eq!((dhcp.name, dhcp.address), ("dhcp", None));
+    let note = dhcp.note.as_deref().unwrap();
+    assert!(note.contains("option 60") && note.contains("ports.dhcp-shared"));
+    assert!(pxe.address.is_some());
+    // Without 4011 nobody would be answered at all.
+    let alone = EngineConfig {
+        pxe: None,
+        ..config
+    };
+    let error = Engine::start(alone, seams).unwrap_err();
+    assert_eq!(error.code(), "ports.taken");
+}
+
+#[test]
+fn settings_that_do_not_fit_are_refused_with_their_numbers() {
+    let wrong: [fn(&mut EngineConfig); 5] = [
+        |config| config.transfers.max_window = 0,
+        |config| config.transfers.max_block = 7,
+        |config| config.transfers.rollover = 2,
+        |config| config.transfers.ports = DataPorts::Range(64001..=64001),
+        |config| config.https = Some(loopback()),
+    ];
+    for spoil in wrong {
+        let mut config = EngineConfig {
+            tftp: Some(loopback()),
+            ..quiet(DriverChoice::Auto)
+        };
+        spoil(&mut config);
+        let (seams, ..) = seams(b"");
+        assert_eq!(
+            Engine::start(config, seams).unwrap_err().code(),
+            "engine.config"
+        );
+    }
+}
+
+#[test]
 fn draining_lets_a_transfer_end_and_takes_no_new_one() {
     for driver in DRIVERS {
         let config = EngineConfig {
