@@ -18,6 +18,9 @@ use crate::limits;
 pub struct EngineConfig {
     /// Worker threads; 0 is one a core.
     pub workers: usize,
+    /// Bind each worker to a core. Worth it on a machine that does nothing else; on a shared one a
+    /// bound thread waits for its core while others idle.
+    pub pin: bool,
     /// How bytes get in and out.
     pub driver: DriverChoice,
     /// DHCP (UDP 67). An address other than 0.0.0.0 answers only what arrives at that address's
@@ -48,6 +51,7 @@ impl Default for EngineConfig {
         let any = |port| Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
         Self {
             workers: 0,
+            pin: false,
             driver: DriverChoice::Auto,
             dhcp: Some(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 67)),
             pxe: Some(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 4011)),

@@ -56,7 +56,8 @@ struct Running {
 /// What a worker's thread is given at its start.
 struct Outfit {
     number: u16,
-    workers: usize,
+    /// Bound to a core, one of this many workers.
+    pinned: Option<usize>,
     waker: Waker,
     control: Arc<Control>,
     answers: Receiver<(crate::handoff::Ticket, bootstorm_proto::http::BootResponse)>,
@@ -101,7 +102,7 @@ impl Engine {
             });
             let outfit = Outfit {
                 number: number as u16,
-                workers,
+                pinned: config.pin.then_some(workers),
                 waker: waker.clone(),
                 control: Arc::clone(&control),
                 answers: inbox,
@@ -270,7 +271,9 @@ fn spawn(
     std::thread::Builder::new()
         .name(format!("worker-{worker}"))
         .spawn(move || {
-            pin(worker, outfit.workers);
+            if let Some(workers) = outfit.pinned {
+                pin(worker, workers);
+            }
             let waker = outfit.waker.clone();
             if driver == "uring" {
                 work(Uring::new(waker), outfit, &ready);
@@ -341,7 +344,7 @@ fn pin(worker: usize, workers: usize) {
     let cores: Vec<usize> = (0..CpuSet::MAX_CPU)
         .filter(|&c| allowed.is_set(c))
         .collect();
-    if workers < 2 || workers > cores.len() {
+    if workers > cores.len() {
         return;
     }
     let mut own = CpuSet::new();
