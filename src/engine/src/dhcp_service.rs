@@ -1,11 +1,14 @@
 //! DHCP, PXE and DHCPv6: from the datagram to the reply.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bootstorm_proto::dhcp::{
-    Answer, ClientFacts, Port, REPLY_MAX, Request, Seen, Silence, Style, Why, overheard, v6,
+    Answer, ClientFacts, Port, REPLY_MAX, Rate, RateLimit, Request, Seen, Silence, Style, Why,
+    overheard, v6,
 };
 use bootstorm_telemetry::event::{Reason, What};
 use bootstorm_telemetry::metrics;
@@ -13,7 +16,7 @@ use bootstorm_telemetry::metrics;
 use crate::driver::{Arrival, Driver, Payload, SocketId, Transmit};
 use crate::handoff::Decide;
 use crate::interfaces::Interfaces;
-use crate::limiter::Limiter;
+use crate::limits;
 use crate::report::Reporter;
 
 /// The DHCP of one worker: of the only one that has its sockets.
@@ -21,7 +24,7 @@ pub(crate) struct DhcpService {
     style: Style,
     decide: Arc<dyn Decide>,
     reporter: Reporter,
-    limiter: Limiter,
+    limiter: RateLimit,
     interfaces: Interfaces,
 }
 
@@ -74,7 +77,12 @@ impl DhcpService {
             style,
             decide,
             reporter,
-            limiter: Limiter::new(),
+            limiter: RateLimit::new(
+                limits::DHCP_MACHINES,
+                Rate::PER_MACHINE,
+                // Nobody outside can tell which machines share a row of the table.
+                RandomState::new().hash_one(0),
+            ),
             interfaces: Interfaces::default(),
         }
     }
@@ -169,7 +177,7 @@ impl DhcpService {
         now: Instant,
     ) {
         let facts = request.facts();
-        if !self.limiter.admit(facts.hardware, now) {
+        if !self.limiter.allow(&facts.hardware, now) {
             let rate = Silence {
                 why: Why::Rate,
                 hardware: Some(facts.hardware),

@@ -8,7 +8,6 @@ mod error;
 pub mod handoff;
 mod http_service;
 mod interfaces;
-mod limiter;
 mod limits;
 mod listeners;
 mod ports;

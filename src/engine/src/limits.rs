@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Worker threads.
 pub(crate) const WORKERS: usize = 64;
 
+/// Machines whose rate of DHCP requests is remembered at a time.
+pub(crate) const DHCP_MACHINES: usize = 4096;
+
 /// Submission queue entries of a ring.
 pub(crate) const SUBMISSIONS: u32 = 1024;
 /// Completion queue entries of a ring: everything that can complete between two turns.

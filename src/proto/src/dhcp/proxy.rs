@@ -1,6 +1,9 @@
 //! What a reply says: the offer from port 67 and the ACK from port 4011 (PXE 2.1, section 2.2).
 
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
+
+use arrayvec::ArrayString;
 
 use super::facts::{Answer, Asker};
 use super::packet::{MessageType, ReplyHeader, Writer, code};
@@ -139,7 +142,9 @@ impl<'a> Content<'a> {
         if let Some(file) = self.boot {
             // Firmware reads the one or the other: both say the same.
             if self.named {
-                let name = self.next.to_string();
+                let mut name = ArrayString::<15>::new();
+                // Fifteen characters hold every dotted quad.
+                let _ = write!(name, "{}", self.next);
                 writer.server_name(name.as_bytes());
                 writer.text(code::SERVER_NAME, name.as_bytes());
             }
