@@ -3,6 +3,7 @@
 #[path = "../../../../tests/fixtures/load.rs"]
 mod fixtures;
 
+mod coverage;
 mod golden;
 mod lines;
 mod lines_v6;
