@@ -1,5 +1,6 @@
 //! `cargo xtask e2e`: the matrix of real firmware.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -40,6 +41,24 @@ pub(crate) struct Count {
     pub(crate) skipped: usize,
 }
 
+impl Count {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.list {
         for (index, case) in cases::ALL.iter().enumerate() {
@@ -51,10 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let selected = select(arguments)?;
     let count = boot(&selected, arguments.server.clone(), arguments.keep)?;
-    println!(
-        "{} passed, {} failed, {} skipped",
-        count.passed, count.failed, count.skipped
-    );
+    println!("{count}");
     let bad = count.failed > 0 || (arguments.require && count.skipped > 0);
     Ok(if bad {
         ExitCode::FAILURE

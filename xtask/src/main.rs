@@ -2,9 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod deny;
+mod docs;
 mod e2e;
 mod fixtures;
 mod fuzz;
+mod test;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -21,6 +25,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Everything that CI runs: format, lints, tests, documentation, licences, real firmware
+    Test(test::Arguments),
     /// Boot real firmware from the server, in QEMU and network namespaces (root)
     E2e(e2e::Arguments),
     /// Show the main job: a real UEFI machine and 200 simulated ones boot in a test network (root)
@@ -33,6 +39,7 @@ enum Task {
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().task {
+        Task::Test(arguments) => test::run(&arguments),
         Task::E2e(arguments) => e2e::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Fixtures(arguments) => fixtures::run(&arguments),

@@ -145,6 +145,12 @@ impl Engine {
         self.driver
     }
 
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
     /// The way back for answers to [`Ask`](crate::handoff::Ask)s.
     #[must_use]
     pub fn replies(&self) -> Replies {

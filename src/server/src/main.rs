@@ -1,3 +1,28 @@
-//! The bootstorm server.
+//! `bootstorm`: the network-boot server and the tools around it.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod cli;
+mod compose;
+mod network;
+mod offline;
+mod syslog;
+mod translate;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        Err(error) => {
+            // Help and version are no errors; a closed pipe is not worth a word.
+            let _ = error.print();
+            if error.use_stderr() {
+                cli::EXIT_USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            }
+        }
+    }
+}

@@ -20,6 +20,8 @@ pub struct Case {
     pub lan: Lan,
     /// Where the machine is plugged in.
     pub subnet: Subnet,
+    /// Whether the BIOS boot ROM hides that it is iPXE.
+    pub plain_rom: bool,
     /// The network boot programs in the images folder.
     pub programs: Programs,
     /// Whether the server's CA is enrolled in the firmware.
@@ -60,6 +62,7 @@ const BASE: Case = Case {
     first: Try::Pxe4,
     lan: Lan::V4,
     subnet: Subnet::Near,
+    plain_rom: false,
     programs: Programs::Ipxe(Suite::Bookworm),
     enrolled: false,
     config: None,
@@ -90,6 +93,8 @@ pub const ALL: &[Case] = &[
         name: "bios-pxe",
         about: "BIOS PXE -> undionly.kpxe -> script -> Linux",
         firmware: Firmware::Bios,
+        plain_rom: true,
+        checks: &[Check::Undionly],
         ..BASE
     },
     Case {
@@ -127,6 +132,12 @@ pub const ALL: &[Case] = &[
         ..HTTPS_BOOT
     },
     Case {
+        name: "bios-ipxe-rom",
+        about: "BIOS with iPXE in the card -> script at once -> Linux",
+        firmware: Firmware::Bios,
+        ..BASE
+    },
+    Case {
         name: "uefi-pxe-ipv6",
         about: "UEFI PXE over IPv6: the LAN's DHCPv6 server gives our URL, all else is ours",
         first: Try::Pxe6,
@@ -138,8 +149,10 @@ pub const ALL: &[Case] = &[
     Case {
         name: "secure-boot",
         about: "Secure Boot: signed shim, GRUB and kernel by TFTP",
-        firmware: Firmware::SecureBoot(Suite::Bookworm),
-        programs: Programs::ShimAndGrub(Suite::Bookworm),
+        firmware: Firmware::SecureBoot(Suite::Trixie),
+        // GRUB of Debian 12 looks for its configuration at the DHCP server only: that it takes the
+        // boot server from a proxy offer came with GRUB 2.12.
+        programs: Programs::ShimAndGrub(Suite::Trixie),
         config: Some("[boot.nbp]\nx64 = \"shimx64.efi\"\n"),
         checks: &[Check::SecureBootOn],
         ..BASE

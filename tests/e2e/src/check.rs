@@ -12,6 +12,8 @@ use crate::lab::{RELAY, SERVER, SERVER6};
 pub enum Check {
     /// The proxy offer came from port 67 without a boot file, the boot file from port 4011.
     TwoSteps,
+    /// The boot ROM loaded undionly.kpxe by TFTP.
+    Undionly,
     /// The server's offer went to the relay's port 67.
     ThroughRelay,
     /// The EFI program came by HTTP, and nothing by TFTP.
@@ -48,6 +50,12 @@ impl Check {
                     is(segment.destination.ip(), RELAY) && segment.destination.port() == 67
                 }),
                 "no offer went to {RELAY}:67"
+            ),
+            Self::Undionly => ensure!(
+                evidence
+                    .asked_by_tftp()
+                    .any(|name| name.ends_with(b"undionly.kpxe")),
+                "nobody asked for undionly.kpxe"
             ),
             Self::ProgramByHttp => by_tcp(evidence, 8080)?,
             Self::ProgramByHttps => by_tcp(evidence, 8050)?,
@@ -94,6 +102,17 @@ impl Evidence<'_> {
         })
     }
 
+    /// File names of TFTP read requests.
+    fn asked_by_tftp(&self) -> impl Iterator<Item = &[u8]> {
+        self.segments
+            .iter()
+            .filter(|segment| {
+                segment.transport == Transport::Udp && segment.destination.port() == 69
+            })
+            .filter_map(|segment| segment.payload.strip_prefix(&[0, 1]))
+            .filter_map(|request| request.split(|&byte| byte == 0).next())
+    }
+
     fn answered_by_tcp(&self, port: u16) -> bool {
         self.segments.iter().any(|segment| {
             segment.transport == Transport::Tcp
@@ -125,19 +144,16 @@ fn by_tcp(evidence: &Evidence<'_>, port: u16) -> Result<()> {
         evidence.answered_by_tcp(port),
         "nothing came from TCP port {port}"
     );
-    let tftp = evidence.segments.iter().any(|segment| {
-        segment.transport == Transport::Udp
-            && segment.destination.port() == 69
-            && segment.payload.starts_with(&[0, 1])
-            && !names_autoexec(&segment.payload)
-    });
-    ensure!(!tftp, "a file was asked for by TFTP");
+    // iPXE looks for its script by TFTP by itself, wherever it came from.
+    let asked = evidence
+        .asked_by_tftp()
+        .find(|name| !name.ends_with(b"autoexec.ipxe"));
+    ensure!(
+        asked.is_none(),
+        "asked for by TFTP: {}",
+        String::from_utf8_lossy(asked.unwrap_or_default())
+    );
     Ok(())
-}
-
-/// iPXE looks for its script by TFTP by itself wherever it came from.
-fn names_autoexec(request: &[u8]) -> bool {
-    request.windows(8).any(|window| window == b"autoexec")
 }
 
 /// A script URL instead of a boot program: an answer to iPXE.

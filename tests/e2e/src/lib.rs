@@ -24,6 +24,7 @@ pub mod lab;
 pub mod packages;
 pub mod process;
 pub mod qemu;
+pub mod rom;
 pub mod run;
 pub mod server;
 pub mod stop;

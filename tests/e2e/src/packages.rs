@@ -40,6 +40,11 @@ pub const NEEDS: &[Need] = &[
     ),
     need("tcpdump", "tcpdump", "a capture of every case"),
     need(
+        "nft",
+        "nftables",
+        "makes QEMU's boot ROM look like a plain one",
+    ),
+    need(
         "curl",
         "curl",
         "asks the server's API from inside its namespace",

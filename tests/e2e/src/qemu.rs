@@ -13,6 +13,9 @@ use crate::process::{Running, tail};
 use crate::stop;
 use crate::suite::{Shelf, Suite};
 
+/// What the console shows when the firmware has nothing left to try.
+const GIVEN_UP: [&str; 2] = ["No bootable device", "UEFI Interactive Shell"];
+
 /// The firmware in the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Firmware {
@@ -124,15 +127,19 @@ impl Machine {
     /// Waits until `marker` is on the console.
     ///
     /// # Errors
-    /// The machine went off or the time is over first; the end of the console is in the error.
+    /// The machine went off, its firmware gave up, or the time is over first; the end of the console is in the error.
     pub fn wait_for(&mut self, marker: &str, limit: Duration) -> Result<()> {
         let console = self.console.clone();
         let qemu = &mut self.qemu;
         let seen = stop::wait_for(&format!("\"{marker}\" on the console"), limit, || {
             // Looked at first: the marker of a machine that powered off is there all the same.
             let ended = qemu.ended()?;
-            if command::read(&console).is_ok_and(|text| text.contains(marker)) {
+            let text = command::read(&console).unwrap_or_default();
+            if text.contains(marker) {
                 return Ok(Some(()));
+            }
+            if let Some(sign) = GIVEN_UP.iter().find(|sign| text.contains(**sign)) {
+                bail!("the firmware gave up without \"{marker}\": {sign}");
             }
             if let Some(status) = ended {
                 let log = command::read(qemu.stderr()).unwrap_or_default();

@@ -16,6 +16,7 @@ use crate::images;
 use crate::lab::{Lab, Subnet};
 use crate::process::tail;
 use crate::qemu::{Hardware, Machine};
+use crate::rom;
 use crate::server::{Server, Setup};
 use crate::stop;
 use crate::suite::Shelf;
@@ -117,6 +118,9 @@ fn boot(
     *versions = format!("{}, {programs}", case.firmware.describe(shelf)?);
 
     let mut lab = Lab::start(folder, case.lan)?;
+    if case.plain_rom {
+        rom::disguise(&lab)?;
+    }
     let captures = [
         Capture::start(&lab, Subnet::Near)?,
         Capture::start(&lab, Subnet::Far)?,

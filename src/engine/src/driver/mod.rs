@@ -20,6 +20,14 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 use bootstorm_catalog::File;
 
+/// Whether this kernel, and what it lets this process do, is enough for the io_uring driver.
+///
+/// # Errors
+/// What setting a ring up came to.
+pub fn probe() -> std::io::Result<()> {
+    uring::probe()
+}
+
 /// A UDP socket of this driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SocketId(pub(crate) u32);

@@ -1,0 +1,270 @@
+//! `bootstorm doctor`.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::ExitCode;
+
+use bootstorm_config::{Config, ListenAt, Listener};
+use bootstorm_proto::types::Family;
+use clap::Args;
+
+use super::{ConfigArgs, EXIT_FAILURE};
+use crate::network;
+
+/// Socket buffers below this lose first requests when hundreds of machines start together.
+const RECEIVE_BUFFER_WANTED: u64 = 4 << 20;
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sudo bootstorm doctor                         before the first start
+  sudo bootstorm doctor --config /etc/bootstorm/bootstorm.toml
+
+Ports in use count as FAIL, so stop a running bootstorm first or read past its own ports.
+Exit codes: 0 nothing failed, 1 something failed.")]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    common: ConfigArgs,
+}
+
+/// How a check came out.
+enum Verdict {
+    Ok,
+    Warn(String),
+    Fail(String),
+}
+
+/// Prints a line for each check, with the fix below it.
+pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let config = match args.common.config() {
+        Ok(config) => config,
+        Err(error) => return Ok(error.exit()),
+    };
+    let mut report = Report::default();
+    check_interfaces(&config, &mut report);
+    for listener in Listener::ALL {
+        if let ListenAt::At(address) = config.listen.get(listener) {
+            check_port(listener, address, &mut report);
+        }
+    }
+    check_kernel(&mut report);
+    check_images(&config, &mut report);
+    check_certificate(&config, &mut report);
+    report.print()
+}
+
+/// The lines, in order.
+#[derive(Default)]
+struct Report {
+    lines: Vec<(String, String, Verdict)>,
+}
+
+impl Report {
+    fn add(&mut self, subject: impl Display, found: impl Display, verdict: Verdict) {
+        self.lines
+            .push((subject.to_string(), found.to_string(), verdict));
+    }
+
+    fn print(&self) -> anyhow::Result<ExitCode> {
+        let mut out = std::io::stdout().lock();
+        let mut counts = [0; 3];
+        for (subject, found, verdict) in &self.lines {
+            let (word, fix, class) = match verdict {
+                Verdict::Ok => ("OK  ", None, 0),
+                Verdict::Warn(fix) => ("WARN", Some(fix), 1),
+                Verdict::Fail(fix) => ("FAIL", Some(fix), 2),
+            };
+            counts[class] += 1;
+            writeln!(out, "{word}  {subject}: {found}")?;
+            if let Some(fix) = fix {
+                writeln!(out, "      fix: {fix}")?;
+            }
+        }
+        let [good, warnings, failures] = counts;
+        writeln!(
+            out,
+            "\n{good} ok, {warnings} to look at, {failures} in the way"
+        )?;
+        Ok(if failures == 0 {
+            ExitCode::SUCCESS
+        } else {
+            EXIT_FAILURE.into()
+        })
+    }
+}
+
+fn check_interfaces(config: &Config, report: &mut Report) {
+    let interfaces = if config.interfaces.is_empty() {
+        network::interfaces().map(|all| all.into_iter().filter(|i| !i.loopback).collect())
+    } else {
+        network::chosen(&config.interfaces)
+    };
+    let interfaces: Vec<network::Interface> = match interfaces {
+        Ok(interfaces) => interfaces,
+        Err(error) => {
+            return report.add(
+                "interfaces",
+                error,
+                Verdict::Fail("mend --interface".into()),
+            );
+        }
+    };
+    for interface in &interfaces {
+        let subject = format!("interface {}", interface.name);
+        let addresses: Vec<String> = interface
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        if !interface.up {
+            let fix = format!("sudo ip link set {} up", interface.name);
+            report.add(subject, "is down", Verdict::Warn(fix));
+        } else if !interface.addresses.iter().any(std::net::IpAddr::is_ipv4) {
+            let fix = "give it an IPv4 address: answers name it as the server".to_owned();
+            report.add(subject, "has no IPv4 address", Verdict::Warn(fix));
+        } else {
+            report.add(subject, addresses.join(", "), Verdict::Ok);
+        }
+    }
+    if interfaces.is_empty() {
+        let fix = "connect the host to the machines' network".to_owned();
+        report.add("interfaces", "none but loopback", Verdict::Warn(fix));
+    }
+}
+
+fn check_port(listener: Listener, address: SocketAddr, report: &mut Report) {
+    let subject = format!("listener {}", listener.name());
+    let (protocol, outcome) = if listener.is_udp() {
+        ("UDP", UdpSocket::bind(address).map(drop))
+    } else {
+        ("TCP", TcpListener::bind(address).map(drop))
+    };
+    let found = format!("{protocol} {address}");
+    let Err(error) = outcome else {
+        return report.add(subject, format!("{found} is free"), Verdict::Ok);
+    };
+    let verdict = match (error.kind(), listener) {
+        (std::io::ErrorKind::AddrInUse, Listener::Dhcp) => Verdict::Warn(
+            "a DHCP server runs on this host: bootstorm answers on 4011 alone; let the DHCP \
+             server send option 60 = PXEClient"
+                .into(),
+        ),
+        (std::io::ErrorKind::AddrInUse, _) => Verdict::Fail(format!(
+            "sudo ss -lnp{} 'sport = :{}' shows who holds it; stop it, or --listen {}=ADDR:PORT",
+            if listener.is_udp() { "u" } else { "t" },
+            address.port(),
+            listener.name()
+        )),
+        (std::io::ErrorKind::PermissionDenied, _) => Verdict::Fail(
+            "run as root, or: sudo setcap cap_net_bind_service,cap_net_raw+ep $(command -v \
+             bootstorm)"
+                .into(),
+        ),
+        (std::io::ErrorKind::AddrNotAvailable, _) => {
+            Verdict::Fail("the host does not have this address; see `ip address`".into())
+        }
+        _ => Verdict::Fail(format!(
+            "--listen {}=off if it is not needed",
+            listener.name()
+        )),
+    };
+    report.add(subject, format!("{found}: {error}"), verdict);
+}
+
+fn check_kernel(report: &mut Report) {
+    match bootstorm_engine::driver::probe() {
+        Ok(()) => report.add("io_uring", "works", Verdict::Ok),
+        Err(error) => report.add(
+            "io_uring",
+            format!("{error}; epoll takes its place"),
+            Verdict::Warn(
+                "sudo sysctl kernel.io_uring_disabled=0, or allow io_uring_* in the \
+                           container's seccomp profile"
+                    .into(),
+            ),
+        ),
+    }
+    report.add(
+        "XDP classifier",
+        "not part of this version; user space sorts packets",
+        Verdict::Ok,
+    );
+    if let Some(limit) = number_in("/proc/sys/net/core/rmem_max") {
+        let verdict = if limit >= RECEIVE_BUFFER_WANTED {
+            Verdict::Ok
+        } else {
+            Verdict::Warn(format!(
+                "sudo sysctl net.core.rmem_max={RECEIVE_BUFFER_WANTED}"
+            ))
+        };
+        report.add("net.core.rmem_max", format!("{limit} bytes"), verdict);
+    }
+}
+
+fn number_in(path: &str) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn check_images(config: &Config, report: &mut Report) {
+    let images = config.images.display();
+    match std::fs::read_dir(&config.images) {
+        Ok(entries) => report.add(
+            "images",
+            format!("{images}, {} names in it", entries.count()),
+            Verdict::Ok,
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let fix = format!("mkdir -p {images} and put a folder with vmlinuz and initrd into it");
+            report.add(
+                "images",
+                format!("{images} is not there yet"),
+                Verdict::Warn(fix),
+            );
+        }
+        Err(error) => {
+            let fix = "let the user that runs bootstorm read it".to_owned();
+            report.add("images", format!("{images}: {error}"), Verdict::Fail(fix));
+        }
+    }
+    for family in [Family::Bios, Family::X64] {
+        let found = bootstorm_policy::candidates(family)
+            .iter()
+            .flat_map(|name| {
+                [
+                    config.images.join("boot").join(name),
+                    Path::new("/usr/lib/ipxe").join(name),
+                ]
+            })
+            .find(|path| path.exists());
+        let subject = format!("boot program for {family}");
+        match found {
+            Some(path) => report.add(subject, path.display(), Verdict::Ok),
+            None => report.add(
+                subject,
+                "none",
+                Verdict::Fail(format!(
+                    "sudo apt install ipxe, or put one into {images}/boot"
+                )),
+            ),
+        }
+    }
+}
+
+fn check_certificate(config: &Config, report: &mut Report) {
+    let own = config.tls.certificate.clone();
+    let path = own.unwrap_or_else(|| config.data.join("tls/server.crt"));
+    match std::fs::metadata(&path) {
+        Ok(_) => report.add("certificate", path.display(), Verdict::Ok),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            report.add("certificate", "is made at the first start", Verdict::Ok);
+        }
+        Err(error) => report.add(
+            "certificate",
+            format!("{}: {error}", path.display()),
+            Verdict::Warn("run doctor as the user that runs bootstorm".into()),
+        ),
+    }
+}

@@ -1,0 +1,394 @@
+//! The one file that knows every crate: puts the planes together, runs them, takes them apart.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use bootstorm_catalog::Catalog;
+use bootstorm_config::{Config, ListenAt};
+use bootstorm_control::{
+    About, AdminToken, Authority, AuthorityConfig, BootPages, Clients, Machines, OwnCertificate,
+    Web, WebConfig, WebSeams,
+};
+use bootstorm_engine::handoff::{Ask, Decide, Replies};
+use bootstorm_engine::tls::{TlsOptions, resolving_config};
+use bootstorm_engine::{Engine, Seams};
+use bootstorm_ingest::{Ingest, IngestConfig};
+use bootstorm_policy::{Policy, Ports, Rules};
+use bootstorm_proto::dhcp::{Answer, ClientFacts};
+use bootstorm_store::Store;
+use bootstorm_telemetry::event::BootEvent;
+use bootstorm_telemetry::metrics::Metrics;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use tokio::net::UdpSocket;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::translate;
+
+/// Requests of the data plane that may wait for the control plane.
+const ASKS_MAX: usize = 4096;
+/// Events that may wait for the control plane.
+const EVENTS_MAX: usize = 65_536;
+/// How long transfers may go on after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How often certificate and addresses are looked at.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(3600);
+
+/// Runs the server until SIGTERM or SIGINT. `reload` reads the configuration again.
+pub(crate) fn serve(
+    config: Config,
+    reload: &dyn Fn() -> Result<Config, String>,
+) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no event loop for the control plane")?;
+    runtime.block_on(async {
+        let Some(server) = Server::start(config).await? else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        server.run(reload).await
+    })
+}
+
+/// Everything that runs.
+struct Server {
+    engine: Engine,
+    ingest: Arc<Ingest>,
+    policy: Arc<Policy>,
+    authority: Arc<Authority>,
+    store: Store,
+    web: Option<Web>,
+    config: Config,
+}
+
+/// What several parts share.
+struct Shared {
+    metrics: Arc<Metrics>,
+    catalog: Arc<Catalog>,
+    policy: Arc<Policy>,
+    authority: Arc<Authority>,
+    clients: Clients,
+    events: Sender<BootEvent>,
+}
+
+impl Server {
+    /// Starts every part, prints the listeners and, when the images are ready, `ready`. `None`:
+    /// told to stop before that.
+    async fn start(config: Config) -> anyhow::Result<Option<Self>> {
+        make_data_folder(&config.data)?;
+        let store = Store::open(&config.data.join("bootstorm.db")).await?;
+        let shared = Shared::new(&config)?;
+        let machines = Machines::open(store.clone(), Arc::clone(&shared.policy)).await?;
+        let machines = Arc::new(machines);
+        let engine = start_engine(&config, &shared)?;
+        let web = start_web(&config, &shared, &engine, Arc::clone(&machines)).await?;
+        let syslog = start_syslog(config.listen.syslog).await;
+        announce(&config, &engine, web.as_ref(), syslog)?;
+        let clients = shared.clients.clone();
+        tokio::spawn(async move { machines.follow(&clients).await });
+        let server = Self {
+            engine,
+            ingest: Arc::new(start_ingest(&config, &shared)?),
+            policy: shared.policy,
+            authority: shared.authority,
+            store,
+            web,
+            config,
+        };
+        let ingest = Arc::clone(&server.ingest);
+        tokio::select! {
+            _ = tokio::task::spawn_blocking(move || ingest.first_pass()) => {}
+            () = stop_signal() => {
+                server.stop().await;
+                return Ok(None);
+            }
+        }
+        say("ready")?;
+        Ok(Some(server))
+    }
+
+    /// Serves until told to stop.
+    async fn run(
+        mut self,
+        reload: &dyn Fn() -> Result<Config, String>,
+    ) -> anyhow::Result<ExitCode> {
+        let mut hangup = signal(SignalKind::hangup()).context("no handler for SIGHUP")?;
+        let mut certificate = tokio::time::interval(CERTIFICATE_CHECK);
+        let stopped = stop_signal();
+        tokio::pin!(stopped);
+        loop {
+            tokio::select! {
+                () = &mut stopped => break,
+                _ = hangup.recv() => {
+                    self.reload(reload);
+                    self.refresh_certificate();
+                }
+                _ = certificate.tick() => self.refresh_certificate(),
+            }
+        }
+        self.stop().await;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Takes a new configuration if it is good; what needs a restart is named.
+    fn reload(&mut self, reload: &dyn Fn() -> Result<Config, String>) {
+        let config = match reload() {
+            Ok(config) => config,
+            Err(problems) => {
+                error!(
+                    code = "config.not-reloaded",
+                    "the old configuration stays: {problems}"
+                );
+                return;
+            }
+        };
+        self.policy.set_rules(Rules::from(&config));
+        self.ingest.rescan();
+        let fixed = translate::needs_restart(&self.config, &config);
+        if fixed.is_empty() {
+            info!("configuration read again");
+        } else {
+            warn!(
+                code = "config.needs-restart",
+                "configuration read again; these take effect at the next start: {}",
+                fixed.join(", ")
+            );
+        }
+        self.config = config;
+    }
+
+    fn refresh_certificate(&self) {
+        match self.authority.refresh() {
+            Ok(true) => info!("the server's certificate is a new one"),
+            Ok(false) => {}
+            Err(error) => error!("the certificate in use stays: {error}"),
+        }
+    }
+
+    async fn stop(self) {
+        info!("stopping: transfers may end for {} s", DRAIN.as_secs());
+        if let Some(web) = self.web {
+            web.shutdown(Duration::from_secs(1)).await;
+        }
+        let engine = self.engine;
+        match tokio::task::spawn_blocking(move || engine.drain(DRAIN)).await {
+            Ok(true) => info!("stopped"),
+            _ => warn!(code = "engine.drain", "stopped with transfers under way"),
+        }
+        self.store.close().await;
+    }
+}
+
+/// The policy, as the data plane asks it.
+struct Decision(Arc<Policy>);
+
+impl Decide for Decision {
+    fn dhcp(&self, client: &ClientFacts) -> Answer {
+        self.0.dhcp(client)
+    }
+}
+
+/// Returns at SIGTERM or SIGINT.
+pub(crate) async fn stop_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        // Without handlers the signals end the process by themselves.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// The data folder holds keys: nobody else looks in.
+fn make_data_folder(data: &Path) -> anyhow::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .with_context(|| {
+            format!(
+                "the data folder {} cannot be made [data.no-folder]; name another with --data",
+                data.display()
+            )
+        })
+}
+
+impl Shared {
+    fn new(config: &Config) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new());
+        let catalog = Arc::new(Catalog::default());
+        let (rules, ports) = (Rules::from(config), Ports::from(&config.listen));
+        let policy = Arc::new(Policy::new(rules, ports, Arc::clone(&catalog)));
+        let authority = Arc::new(Authority::open(authority_config(config))?);
+        for warning in &authority.identity().warnings {
+            warn!(code = warning.code, "{}", warning.text);
+        }
+        let (events, heard) = bounded(EVENTS_MAX);
+        let clients = Clients::start(heard, Arc::clone(&metrics))?;
+        Ok(Self {
+            metrics,
+            catalog,
+            policy,
+            authority,
+            clients,
+            events,
+        })
+    }
+}
+
+fn start_engine(config: &Config, shared: &Shared) -> anyhow::Result<Engine> {
+    let options = TlsOptions {
+        dhe: config.tls.dhe,
+    };
+    let (ask, asks) = bounded(ASKS_MAX);
+    let seams = Seams {
+        catalog: Arc::clone(&shared.catalog),
+        decide: Arc::new(Decision(Arc::clone(&shared.policy))),
+        asks: ask,
+        events: shared.events.clone(),
+        tls: Some(resolving_config(shared.authority.resolver(), options)?),
+        metrics: Arc::clone(&shared.metrics),
+    };
+    let engine = Engine::start(translate::engine_config(config)?, seams)
+        .map_err(|error| anyhow::anyhow!("{error} [{}]", error.code()))?;
+    let pages = BootPages::new(
+        Arc::clone(&shared.policy),
+        shared.clients.clone(),
+        Arc::clone(&shared.authority),
+        shared.events.clone(),
+        Arc::clone(&shared.metrics),
+    );
+    answer_asks(asks, engine.replies(), pages)?;
+    Ok(engine)
+}
+
+async fn start_web(
+    config: &Config,
+    shared: &Shared,
+    engine: &Engine,
+    machines: Arc<Machines>,
+) -> anyhow::Result<Option<Web>> {
+    let Some(listen) = config.listen.web.address() else {
+        return Ok(None);
+    };
+    let bound = engine.bound().iter();
+    let about = About {
+        started: SystemTime::now(),
+        listeners: bound
+            .filter_map(|b| Some((b.name.to_owned(), b.address?)))
+            .collect(),
+        driver: engine.driver().to_owned(),
+        workers: engine.workers(),
+    };
+    let seams = WebSeams {
+        token: AdminToken::open(&config.data)?,
+        authority: Arc::clone(&shared.authority),
+        clients: shared.clients.clone(),
+        machines,
+        catalog: Arc::clone(&shared.catalog),
+        metrics: Arc::clone(&shared.metrics),
+        about: Arc::new(about),
+    };
+    Ok(Some(Web::start(WebConfig { listen }, seams).await?))
+}
+
+fn authority_config(config: &Config) -> AuthorityConfig {
+    let own = config.tls.certificate.clone().zip(config.tls.key.clone());
+    AuthorityConfig {
+        data: config.data.clone(),
+        hosts: config.host.iter().cloned().collect(),
+        own: own.map(|(chain, key)| OwnCertificate {
+            chain,
+            key,
+            ca: None,
+        }),
+    }
+}
+
+/// Scripts, certificates and reports are made by a thread of their own: a slow one delays no
+/// packet.
+fn answer_asks(asks: Receiver<Ask>, replies: Replies, pages: BootPages) -> anyhow::Result<()> {
+    std::thread::Builder::new()
+        .name("boot-pages".to_owned())
+        .spawn(move || {
+            for ask in asks {
+                // A worker that is gone has no client waiting any more.
+                let _ = replies.send(ask.ticket, pages.respond(&ask.request));
+            }
+        })?;
+    Ok(())
+}
+
+fn start_ingest(config: &Config, shared: &Shared) -> anyhow::Result<Ingest> {
+    let ingest = IngestConfig::new(&config.images, &config.data);
+    let metrics = Arc::clone(&shared.metrics);
+    let published = Arc::clone(&shared.catalog);
+    let report = move |report| translate::log_report(&report, &published, &metrics);
+    Ingest::start(ingest, Arc::clone(&shared.catalog), report)
+        .map_err(|error| anyhow::anyhow!("{error} [{}]", error.code()))
+}
+
+/// Listens if it can; a boot server without syslog is still one.
+async fn start_syslog(listen: ListenAt) -> Option<Result<SocketAddr, String>> {
+    let address = listen.address()?;
+    Some(match UdpSocket::bind(address).await {
+        Ok(socket) => {
+            let bound = socket.local_addr().unwrap_or(address);
+            tokio::spawn(crate::syslog::listen(socket));
+            Ok(bound)
+        }
+        Err(error) => Err(format!("UDP {address}: {error}")),
+    })
+}
+
+/// One line for each listener, on standard output.
+fn announce(
+    config: &Config,
+    engine: &Engine,
+    web: Option<&Web>,
+    syslog: Option<Result<SocketAddr, String>>,
+) -> anyhow::Result<()> {
+    if config.interfaces.is_empty() {
+        info!("answering on every interface; --interface NAME limits where");
+    }
+    for bound in engine.bound() {
+        match bound.address {
+            Some(address) => say(&format!("listening {} {address}", bound.name))?,
+            None => warn!("not listening: {}", bound.name),
+        }
+        if let Some(note) = &bound.note {
+            warn!("{}: {note}", bound.name);
+        }
+    }
+    if let Some(web) = web {
+        say(&format!("listening web {}", web.bound()))?;
+        info!(
+            "web service with the token in {}",
+            crate::cli::token_path(config).display()
+        );
+    }
+    match syslog {
+        Some(Ok(address)) => say(&format!("listening syslog {address}"))?,
+        Some(Err(error)) => warn!(code = "syslog.not-listening", "syslog: {error}"),
+        None => {}
+    }
+    Ok(())
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .context("standard output is closed")
+}
