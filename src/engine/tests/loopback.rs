@@ -1,7 +1,9 @@
 //! The whole data plane over loopback, with both drivers.
 
+#![expect(clippy::unwrap_used, reason = "what a test stands on fails the test")]
+
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -111,7 +113,11 @@ fn lab(config: EngineConfig, length: usize) -> Lab {
 
 /// A TFTP client that gives up after some seconds.
 fn client() -> UdpSocket {
-    let socket = UdpSocket::bind(loopback()).unwrap();
+    client_at(loopback())
+}
+
+fn client_at(address: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind(address).unwrap();
     socket
         .set_read_timeout(Some(Duration::from_secs(5)))
         .unwrap();
@@ -131,7 +137,7 @@ fn request(name: &str, options: &[(&str, &str)]) -> Vec<u8> {
 
 /// Fetches a file; answers the content and the address that it came from.
 fn fetch(server: SocketAddr, name: &str, block: usize, window: u16) -> (Vec<u8>, SocketAddr) {
-    let socket = client();
+    let socket = client_at(SocketAddr::new(server.ip(), 0));
     let (size, count) = (block.to_string(), window.to_string());
     let options = [("blksize", &*size), ("windowsize", &*count)];
     socket.send_to(&request(name, &options), server).unwrap();
@@ -198,6 +204,21 @@ fn a_file_travels_by_tftp_in_windows() {
         }
         assert_eq!(lab.metrics.tftp.active.get(), 0);
         assert!(lab.engine.drain(Duration::from_secs(5)));
+    }
+}
+
+#[test]
+fn a_file_travels_over_ipv6() {
+    for driver in DRIVERS {
+        let config = EngineConfig {
+            tftp: Some(SocketAddr::from((Ipv6Addr::LOCALHOST, 0))),
+            ..quiet(driver)
+        };
+        let lab = lab(config, 1_000_000);
+        let (content, from) = fetch(lab.address("tftp"), "test.bin", 1428, 16);
+        assert!(content == lab.content);
+        assert_eq!(from.ip(), Ipv6Addr::LOCALHOST);
+        lab.expect(|what| matches!(what, What::Finished { .. }));
     }
 }
 
