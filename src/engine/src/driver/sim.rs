@@ -227,10 +227,10 @@ impl Sim {
 
     /// The host that is due first.
     fn next_host(&self) -> Option<(Instant, SocketAddr)> {
-        let due = |(address, host): (&SocketAddr, &Box<dyn Host>)| {
-            host.next_timeout().map(|at| (at, *address))
-        };
-        self.hosts.iter().filter_map(due).min()
+        self.hosts
+            .iter()
+            .filter_map(|(address, host)| host.next_timeout().map(|at| (at, *address)))
+            .min()
     }
 }
 
