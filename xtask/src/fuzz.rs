@@ -50,46 +50,69 @@ pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs every target from its corpus for so many seconds; ends at the first input that breaks one.
+/// Runs every target from its corpus for so many seconds, one a core at a time.
 pub(crate) fn run(seconds: u64) -> Result<()> {
-    let programs = build()?;
-    let artifacts = folder().join("artifacts");
-    fs::create_dir_all(&artifacts)?;
-    for (target, max_len) in TARGETS {
-        // New inputs go to the first folder; the committed corpus stays as it is.
-        let found = folder().join("target/corpus").join(target);
-        fs::create_dir_all(&found)?;
-        let mut fuzzer = Command::new(programs.join(target));
-        fuzzer.arg(&found).arg(corpus(target)).args([
-            format!("-max_len={max_len}"),
-            format!("-artifact_prefix={}/{target}-", artifacts.display()),
-            "-timeout=5".to_owned(),
-            "-rss_limit_mb=1024".to_owned(),
-            "-print_final_stats=1".to_owned(),
-        ]);
-        fuzzer.arg(if seconds == 0 {
-            "-runs=0".to_owned()
-        } else {
-            format!("-max_total_time={seconds}")
+    let programs = &build()?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for together in TARGETS.chunks(cores) {
+        let results: Vec<Result<String>> = std::thread::scope(|scope| {
+            let running: Vec<_> = together
+                .iter()
+                .map(|&target| {
+                    (
+                        target.0,
+                        scope.spawn(move || fuzz(programs, target, seconds)),
+                    )
+                })
+                .collect();
+            let ended = running.into_iter().map(|(target, thread)| {
+                let result = thread.join().unwrap_or_else(|_| bail!("the run panicked"));
+                result.with_context(|| format!("fuzz target {target}"))
+            });
+            ended.collect()
         });
-        let output = fuzzer
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot run the fuzz target {target}"))?;
-        let log = String::from_utf8_lossy(&output.stderr);
-        if !output.status.success() {
-            let end: Vec<&str> = log.lines().rev().take(40).collect();
-            for line in end.iter().rev() {
-                eprintln!("{line}");
-            }
-            bail!(
-                "fuzz target {target} failed; to see it again: {} tests/fuzz/artifacts/{target}-...",
-                programs.join(target).display()
-            );
+        for result in results {
+            println!("{}", result?);
         }
-        println!("{target:<12} {}", summary(&log));
     }
     Ok(())
+}
+
+/// Runs one target; an input that breaks it is an error with the end of the log.
+fn fuzz(programs: &Path, (target, max_len): (&str, u32), seconds: u64) -> Result<String> {
+    let artifacts = folder().join("artifacts");
+    // New inputs go to the first folder; the committed corpus stays as it is.
+    let found = folder().join("target/corpus").join(target);
+    for folder in [&artifacts, &found] {
+        fs::create_dir_all(folder)?;
+    }
+    let mut fuzzer = Command::new(programs.join(target));
+    fuzzer.arg(&found).arg(corpus(target)).args([
+        format!("-max_len={max_len}"),
+        format!("-artifact_prefix={}/{target}-", artifacts.display()),
+        "-timeout=5".to_owned(),
+        "-rss_limit_mb=1024".to_owned(),
+        "-print_final_stats=1".to_owned(),
+    ]);
+    fuzzer.arg(if seconds == 0 {
+        "-runs=0".to_owned()
+    } else {
+        format!("-max_total_time={seconds}")
+    });
+    let output = fuzzer
+        .stdin(Stdio::null())
+        .output()
+        .context("it cannot be started")?;
+    let log = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        let lines: Vec<&str> = log.lines().collect();
+        bail!(
+            "{}\nto see it again: {} tests/fuzz/artifacts/{target}-...",
+            lines[lines.len().saturating_sub(40)..].join("\n"),
+            programs.join(target).display()
+        );
+    }
+    Ok(format!("{target:<12} {}", summary(&log)))
 }
 
 /// Adds seeds to the corpora, keeping only those that reach code nothing else in them reaches.

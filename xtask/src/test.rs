@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bootstorm_e2e::cases;
-use bootstorm_e2e::command;
+use bootstorm_e2e::{command, packages};
 
 use crate::e2e::{self, Count};
-use crate::{deny, docs, tidy, workspace};
+use crate::{deny, docs, fuzz, tidy, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -32,7 +32,15 @@ struct Step {
     run: fn(&Arguments) -> Result<Count>,
 }
 
+/// Each fuzz target runs this long from its corpus.
+const FUZZ_SECONDS: u64 = 60;
+
 const STEPS: &[Step] = &[
+    Step {
+        name: "packages",
+        about: "what the tests need of this machine",
+        run: packages,
+    },
     Step {
         name: "format",
         about: "cargo fmt --check",
@@ -67,6 +75,11 @@ const STEPS: &[Step] = &[
         name: "deny",
         about: "licences, bans and sources of dependencies",
         run: |_| one(deny::check()),
+    },
+    Step {
+        name: "fuzz",
+        about: "every parser, from its corpus",
+        run: |_| one(fuzz::run(FUZZ_SECONDS)),
     },
     Step {
         name: "e2e",
@@ -137,6 +150,21 @@ fn line(step: &Step, count: Count, time: Duration) -> String {
 fn one(result: Result<()>) -> Result<Count> {
     result.map(|()| Count {
         passed: 1,
+        ..Count::default()
+    })
+}
+
+/// Without root nothing is installed: what then is missing fails where it is needed.
+fn packages(_: &Arguments) -> Result<Count> {
+    if command::is_root() {
+        return one(packages::install());
+    }
+    let missing = packages::missing();
+    for need in &missing {
+        println!("  missing: {:18} {}", need.package, need.why);
+    }
+    Ok(Count {
+        skipped: usize::from(!missing.is_empty()),
         ..Count::default()
     })
 }

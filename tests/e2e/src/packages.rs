@@ -50,6 +50,11 @@ pub const NEEDS: &[Need] = &[
         "asks the server's API from inside its namespace",
     ),
     need(
+        "openssl",
+        "openssl",
+        "a peer for TLS, and a judge of certificates",
+    ),
+    need(
         "dpkg-deb",
         "dpkg",
         "unpacks firmware of other Debian releases",
