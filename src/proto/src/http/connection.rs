@@ -108,6 +108,7 @@ impl Connection {
         self.start += mem::take(&mut self.taken);
         if self.start == self.buffer.len() {
             self.buffer.clear();
+            self.buffer.shrink_to(HEAD_MAX);
             self.start = 0;
         } else if self.start > HEAD_MAX {
             self.buffer.drain(..mem::take(&mut self.start));

@@ -65,6 +65,9 @@ pub(super) struct Terms {
 /// Room for every option that can be granted, names and longest values.
 pub(super) type Oack = ArrayVec<u8, 96>;
 
+/// Half of all block numbers: in a larger window an acknowledgement could mean two blocks.
+const WINDOW_MAX: u64 = 32_768;
+
 /// Grants what can be granted; the OACK is empty when nothing was asked that is known.
 pub(super) fn negotiate(
     request: &ReadRequest<'_>,
@@ -125,7 +128,7 @@ impl Known {
                 Some(lowered)
             }
             Self::WindowSize => {
-                let lowered = asked.min(u64::from(limits.max_window.get()));
+                let lowered = asked.min(u64::from(limits.max_window.get())).min(WINDOW_MAX);
                 terms.window = WindowSize::try_from(u32::try_from(lowered).ok()?).ok()?;
                 Some(lowered)
             }
@@ -225,7 +228,7 @@ mod tests {
         let request = ReadRequest::parse(packet).unwrap();
         let limits = Limits::for_mtu(100_000, WindowSize::try_from(65_535).unwrap());
         let (_, oack) = negotiate(&request, u64::MAX, &limits);
-        assert!(oack.ends_with(b"windowsize\x0065535\0"));
+        assert!(oack.ends_with(b"windowsize\x0032768\0"));
     }
 
     #[test]
