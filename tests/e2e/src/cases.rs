@@ -74,7 +74,7 @@ const HTTPS_BOOT: Case = Case {
     about: "UEFI HTTPS Boot, CA enrolled -> iPXE -> Linux",
     first: Try::Http,
     enrolled: true,
-    config: Some("[boot]\nhttp_boot_scheme = \"https\"\n"),
+    config: Some("[boot]\nhttp_boot_scheme = \"https\"\nmenu_timeout = 1\n"),
     checks: &[Check::ProgramByHttps],
     ..BASE
 };
@@ -82,7 +82,7 @@ const HTTPS_BOOT: Case = Case {
 const IPXE_HTTPS: Case = Case {
     about: "UEFI PXE -> iPXE, script and Linux by HTTPS, CA enrolled",
     enrolled: true,
-    config: Some("[boot]\nscript_scheme = \"https\"\n"),
+    config: Some("[boot]\nscript_scheme = \"https\"\nmenu_timeout = 1\n"),
     checks: &[Check::NothingByHttp],
     ..BASE
 };

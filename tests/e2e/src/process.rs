@@ -82,11 +82,19 @@ impl Running {
         Ok(())
     }
 
-    /// Asks it to end (SIGTERM), ends it by force after five seconds, and gives its status.
+    /// [`Running::stop_within`] five seconds.
     ///
     /// # Errors
     /// The system does not know the child.
     pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.stop_within(GRACE)
+    }
+
+    /// Asks it to end (SIGTERM), ends it by force after `grace`, and gives its status.
+    ///
+    /// # Errors
+    /// The system does not know the child.
+    pub fn stop_within(&mut self, grace: Duration) -> Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
@@ -95,7 +103,7 @@ impl Running {
             kill_process(pid, Signal::TERM).ok();
         }
         let start = Instant::now();
-        while start.elapsed() < GRACE {
+        while start.elapsed() < grace {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }

@@ -12,6 +12,8 @@ use crate::process::{Running, tail};
 use crate::stop;
 
 const START: Duration = Duration::from_secs(60);
+/// The server lets transfers end for 30 s; those that the machine gave up take their time-out.
+const DRAIN: Duration = Duration::from_secs(45);
 
 /// How to start it.
 #[derive(Debug, Clone, Default)]
@@ -113,7 +115,7 @@ impl Server {
     /// It does not drain in time or ends with another code than 0.
     pub fn stop(mut self) -> Result<()> {
         self.process.check()?;
-        let status = self.process.stop()?;
+        let status = self.process.stop_within(DRAIN)?;
         if !status.success() {
             bail!("after SIGTERM the server ended with {status}");
         }

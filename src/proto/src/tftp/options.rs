@@ -128,7 +128,9 @@ impl Known {
                 Some(lowered)
             }
             Self::WindowSize => {
-                let lowered = asked.min(u64::from(limits.max_window.get())).min(WINDOW_MAX);
+                let lowered = asked
+                    .min(u64::from(limits.max_window.get()))
+                    .min(WINDOW_MAX);
                 terms.window = WindowSize::try_from(u32::try_from(lowered).ok()?).ok()?;
                 Some(lowered)
             }
