@@ -121,7 +121,7 @@ impl<'a> Content<'a> {
         let header = ReplyHeader {
             hardware: request.hardware,
             xid: request.xid,
-            flags: request.flags,
+            flags: request.reply_flags(),
             ciaddr: request.ciaddr,
             siaddr: self.next,
             giaddr: request.giaddr,

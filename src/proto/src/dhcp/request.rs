@@ -233,6 +233,14 @@ impl Request {
         proxy::reply(self, answer, style, buf).map_err(|why| why.of(self.hardware))
     }
 
+    /// The flags of the reply. A relay unicasts to yiaddr unless the broadcast flag is set
+    /// (RFC 1542, section 5.4), and yiaddr is 0 in all that a proxy sends: a relay that goes by the
+    /// machine's own flag would send the reply nowhere.
+    pub(super) fn reply_flags(&self) -> u16 {
+        let nowhere = !self.giaddr.is_unspecified() && self.ciaddr.is_unspecified();
+        self.flags | if nowhere { BROADCAST_FLAG } else { 0 }
+    }
+
     /// Where the reply goes (RFC 2131, section 4.1; PXE 2.1, section 2.4).
     pub(super) fn destination(&self) -> Destination {
         let source = self.seen.source;
@@ -299,6 +307,7 @@ fn check_header(packet: &Packet<'_>, giaddr: Ipv4Addr) -> Result<(), Why> {
     Ok(())
 }
 
+const BROADCAST_FLAG: u16 = 0x8000;
 const BOOTREQUEST: u8 = 1;
 const HOPS_LIMIT: u8 = 16;
 

@@ -111,6 +111,17 @@ fn line_04_replies_go_where_the_machine_can_hear_them() {
 }
 
 #[test]
+fn line_04_a_relay_is_told_to_broadcast_since_there_is_no_address_to_unicast_to() {
+    let flag = |ask: Ask| ask.reply().unwrap().bytes[10];
+    assert_eq!(flag(Ask::discover(7).header_byte(10, 0)), 0);
+    assert_eq!(flag(Ask::discover(7)), 0x80);
+    let relayed = Ask::discover(7).header_byte(10, 0).relayed(RELAY);
+    assert_eq!(flag(relayed.clone()), 0x80);
+    let known = Ask::pxe(8, 7).header_byte(10, 0).relayed(RELAY);
+    assert_eq!(flag(known.ciaddr(MACHINE)), 0);
+}
+
+#[test]
 fn line_05_relay_information_comes_back_unchanged_and_last() {
     let circuit = [1, 4, 0, 4, 0, 1, 2, 6, 1, 2, 3, 4, 5, 6, 9, 1, 0];
     let ask = Ask::discover(0).relayed(RELAY).option(82, &circuit);
