@@ -1,7 +1,7 @@
 //! Copies images in, hashes them and publishes the catalog.
 //!
 //! One thread owns everything here: it walks the images folder, copies what is new into
-//! `DATA/blobs/<sha256>`, and publishes a [`Snapshot`](bootstorm_catalog::Snapshot) whenever
+//! `DATA/blobs/<sha256>`, and publishes a [`Snapshot`] whenever
 //! something changed.
 #![forbid(unsafe_code)]
 
