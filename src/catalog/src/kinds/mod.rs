@@ -1,6 +1,6 @@
 //! Recognises what can be booted from the files that are there.
 //!
-//! Each kind is one file with a `find`; [`KINDS`] lists them.
+//! Each kind is one file with a `find`; `KINDS` lists them.
 
 mod efi;
 mod headers;
