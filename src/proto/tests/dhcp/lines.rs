@@ -116,7 +116,7 @@ fn line_04_a_relay_is_told_to_broadcast_since_there_is_no_address_to_unicast_to(
     assert_eq!(flag(Ask::discover(7).header_byte(10, 0)), 0);
     assert_eq!(flag(Ask::discover(7)), 0x80);
     let relayed = Ask::discover(7).header_byte(10, 0).relayed(RELAY);
-    assert_eq!(flag(relayed.clone()), 0x80);
+    assert_eq!(flag(relayed), 0x80);
     let known = Ask::pxe(8, 7).header_byte(10, 0).relayed(RELAY);
     assert_eq!(flag(known.ciaddr(MACHINE)), 0);
 }
