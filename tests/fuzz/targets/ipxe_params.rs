@@ -46,7 +46,7 @@ fn write(value: &str) {
     );
     let text = script.render();
     assert_eq!(text.lines().count(), 5, "{text}");
-    for word in text.lines().skip(1).flat_map(str::split_whitespace) {
+    for word in text.lines().skip(1).flat_map(str::split_ascii_whitespace) {
         assert!(
             !matches!(word, "||" | "&&" | ";") && !word.starts_with('#'),
             "{text}"
