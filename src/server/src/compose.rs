@@ -92,6 +92,7 @@ impl Server {
         let syslog = start_syslog(config.listen.syslog).await;
         announce(&config, &engine, web.as_ref(), syslog)?;
         let clients = shared.clients.clone();
+        let catalog = Arc::clone(&shared.catalog);
         tokio::spawn(async move { machines.follow(&clients).await });
         let server = Self {
             engine,
@@ -110,6 +111,7 @@ impl Server {
                 return Ok(None);
             }
         }
+        warn_of_default(&server.config, &catalog);
         say("ready")?;
         Ok(Some(server))
     }
@@ -337,6 +339,27 @@ fn start_ingest(config: &Config, shared: &Shared) -> anyhow::Result<Ingest> {
     let report = move |report| translate::log_report(&report, &published, &metrics);
     Ingest::start(ingest, Arc::clone(&shared.catalog), report)
         .map_err(|error| anyhow::anyhow!("{error} [{}]", error.code()))
+}
+
+/// A default that is not there would leave every machine at its own disk without a word.
+fn warn_of_default(config: &Config, catalog: &Catalog) {
+    let Some(default) = &config.boot.default else {
+        return;
+    };
+    let snapshot = catalog.snapshot();
+    if default != "local" && snapshot.entry(default).is_none() {
+        let known: Vec<&str> = snapshot
+            .entries()
+            .iter()
+            .map(|entry| entry.id.as_str())
+            .collect();
+        warn!(
+            code = "policy.unknown-entry",
+            "there is no entry `{default}` in {}; there are: {}",
+            config.images.display(),
+            known.join(", ")
+        );
+    }
 }
 
 /// Listens if it can; a boot server without syslog is still one.

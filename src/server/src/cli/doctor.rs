@@ -5,16 +5,21 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use bootstorm_config::{Config, ListenAt, Listener};
 use bootstorm_proto::types::Family;
 use clap::Args;
 
+use super::watch::Seen;
 use super::{ConfigArgs, EXIT_FAILURE};
-use crate::network;
+use crate::network::{self, Ear};
 
 /// Socket buffers below this lose first requests when hundreds of machines start together.
 const RECEIVE_BUFFER_WANTED: u64 = 4 << 20;
+
+/// How long an interface is listened to.
+const LISTEN: Duration = Duration::from_secs(2);
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -52,7 +57,9 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     }
     check_kernel(&mut report);
     check_images(&config, &mut report);
+    check_entries(&config, &mut report);
     check_certificate(&config, &mut report);
+    check_other_servers(&config, &mut report);
     report.print()
 }
 
@@ -253,9 +260,61 @@ fn check_images(config: &Config, report: &mut Report) {
     }
 }
 
+/// Problems that the last run of a server found among the images.
+fn check_entries(config: &Config, report: &mut Report) {
+    let snapshot = bootstorm_ingest::last_served(&config.data);
+    for problem in snapshot.problems() {
+        report.add(
+            format!("image {}", problem.path),
+            format!("{} [{}]", problem.text, problem.code),
+            Verdict::Warn(format!("see docs/reference/reasons.md, {}", problem.code)),
+        );
+    }
+}
+
+/// Listens for a moment; a quiet network proves nothing, which is said.
+fn check_other_servers(config: &Config, report: &mut Report) {
+    let interfaces = match network::chosen(&config.interfaces) {
+        Ok(chosen) if !chosen.is_empty() => chosen,
+        _ => network::interfaces().unwrap_or_default(),
+    };
+    let mut seen = Seen::default();
+    let mut buffer = vec![0; 65_536];
+    for interface in interfaces.iter().filter(|i| i.up && !i.loopback) {
+        let ear = match Ear::open(interface) {
+            Ok(ear) => ear,
+            Err(error) => {
+                let fix = "sudo bootstorm doctor".to_owned();
+                return report.add("other servers", format!("{error:#}"), Verdict::Warn(fix));
+            }
+        };
+        let begun = Instant::now();
+        while begun.elapsed() < LISTEN {
+            if let Ok(Some(frame)) = ear.frame(&mut buffer) {
+                seen.hear(frame);
+            }
+        }
+    }
+    match seen.boot_servers() {
+        rivals if rivals.is_empty() => report.add(
+            "other servers",
+            format!(
+                "none heard in {} s; `bootstorm watch` listens longer",
+                LISTEN.as_secs()
+            ),
+            Verdict::Ok,
+        ),
+        rivals => report.add(
+            "other servers",
+            rivals.join(", "),
+            Verdict::Warn("switch their PXE part off: machines take the first answer".to_owned()),
+        ),
+    }
+}
+
 fn check_certificate(config: &Config, report: &mut Report) {
     let own = config.tls.certificate.clone();
-    let path = own.unwrap_or_else(|| config.data.join("tls/server.crt"));
+    let path = own.unwrap_or_else(|| config.data.join("tls/server.pem"));
     match std::fs::metadata(&path) {
         Ok(_) => report.add("certificate", path.display(), Verdict::Ok),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

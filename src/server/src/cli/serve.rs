@@ -6,7 +6,7 @@ use bootstorm_config::{Config, Driver, Listen, LogFormat, Xdp};
 use clap::{Args, ValueEnum};
 
 use super::{ConfigArgs, UsageError};
-use crate::compose;
+use crate::{compose, translate};
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -86,6 +86,10 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         LogFormat::Json => bootstorm_telemetry::logging::Format::Json,
     };
     if let Err(error) = bootstorm_telemetry::logging::init(format, args.log_level.as_deref()) {
+        return Ok(UsageError::from(error.to_string()).exit());
+    }
+    // Wrong names are told before anything is made or bound.
+    if let Err(error) = translate::engine_config(&config) {
         return Ok(UsageError::from(error.to_string()).exit());
     }
     compose::serve(config, &|| args.config().map_err(|error| error.to_string()))

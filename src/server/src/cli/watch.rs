@@ -76,8 +76,9 @@ fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
+/// Who was heard.
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     clients: BTreeMap<HardwareAddress, Client>,
     servers: BTreeMap<IpAddr, Server>,
     relays: BTreeSet<Ipv4Addr>,
@@ -99,7 +100,7 @@ struct Server {
 
 impl Seen {
     /// Takes note of a frame; the line to print, if it was of interest.
-    fn hear(&mut self, frame: &[u8]) -> Option<String> {
+    pub(super) fn hear(&mut self, frame: &[u8]) -> Option<String> {
         let datagram = datagram(frame)?;
         let ports = [datagram.source.port(), datagram.destination.port()];
         if !ports.iter().any(|port| matches!(port, 67 | 68 | 4011)) {
@@ -201,6 +202,17 @@ impl Seen {
         writeln!(out, "\nnext: {}", self.advice(interface))
     }
 
+    /// Servers that answer boot requests or name boot files.
+    pub(super) fn boot_servers(&self) -> Vec<String> {
+        let rivals = self
+            .servers
+            .iter()
+            .filter(|(_, server)| server.is_boot_server());
+        rivals
+            .map(|(address, server)| format!("{address} ({})", server.describe()))
+            .collect()
+    }
+
     /// The next command to type.
     fn advice(&self, interface: &str) -> String {
         if self.clients.is_empty() {
@@ -212,7 +224,7 @@ impl Seen {
         let rival = self
             .servers
             .iter()
-            .find(|(_, server)| server.says_pxe || server.names_files);
+            .find(|(_, server)| server.is_boot_server());
         let warning = rival.map(|(address, _)| {
             format!(
                 "{address} answers boot requests already; machines take the first answer. Switch \
@@ -227,6 +239,10 @@ impl Seen {
 }
 
 impl Server {
+    fn is_boot_server(&self) -> bool {
+        self.says_pxe || self.names_files
+    }
+
     fn describe(&self) -> String {
         let mut roles = Vec::new();
         if self.gives_addresses {
