@@ -8,6 +8,11 @@ use serde_json::Value;
 
 const BAR: usize = 40;
 
+/// In the order of a boot; what the server calls otherwise comes behind.
+const PHASES: [&str; 8] = [
+    "asked", "offered", "nbp", "script", "loading", "booted", "silent", "failed",
+];
+
 /// Draws in place on a terminal, else a plain line each second.
 pub(crate) struct View {
     mac: &'static str,
@@ -37,10 +42,14 @@ impl View {
     /// Shows what the API says of its clients.
     pub(crate) fn draw(&mut self, page: &Value, elapsed: Duration, marker: Option<Duration>) {
         let clients = page["clients"].as_array().cloned().unwrap_or_default();
-        let mut phases: BTreeMap<String, u32> = BTreeMap::new();
+        let mut phases: BTreeMap<(usize, String), u32> = BTreeMap::new();
         let mut bytes = 0;
         for client in &clients {
-            *phases.entry(text(client, "phase")).or_default() += 1;
+            let phase = text(client, "phase");
+            let place = PHASES.iter().position(|known| *known == phase);
+            *phases
+                .entry((place.unwrap_or(PHASES.len()), phase))
+                .or_default() += 1;
             bytes += client["bytes"].as_u64().unwrap_or_default();
         }
         self.measure(elapsed, bytes);
@@ -61,7 +70,7 @@ impl View {
         } else if self.frames.is_multiple_of(2) {
             let phases: Vec<String> = phases
                 .iter()
-                .map(|(phase, count)| format!("{phase} {count}"))
+                .map(|((_, phase), count)| format!("{phase} {count}"))
                 .collect();
             println!(
                 "{:6.1} s  {}  {:.0} MB/s  real machine: {real}",
@@ -90,7 +99,7 @@ impl View {
     fn draw_bars(
         &mut self,
         elapsed: Duration,
-        phases: &BTreeMap<String, u32>,
+        phases: &BTreeMap<(usize, String), u32>,
         bytes: u64,
         real: &str,
     ) {
@@ -102,7 +111,7 @@ impl View {
             bytes as f64 / 1e6,
             self.rate
         )];
-        for (phase, count) in phases {
+        for ((_, phase), count) in phases {
             let share = (*count as usize * BAR)
                 .div_ceil(self.machines as usize)
                 .min(BAR);
