@@ -385,13 +385,10 @@ fn announce(
     if config.interfaces.is_empty() {
         info!("answering on every interface; --interface NAME limits where");
     }
+    // What was left out, and why, the engine has logged.
     for bound in engine.bound() {
-        match bound.address {
-            Some(address) => say(&format!("listening {} {address}", bound.name))?,
-            None => warn!("not listening: {}", bound.name),
-        }
-        if let Some(note) = &bound.note {
-            warn!("{}: {note}", bound.name);
+        if let Some(address) = bound.address {
+            say(&format!("listening {} {address}", bound.name))?;
         }
     }
     if let Some(web) = web {
