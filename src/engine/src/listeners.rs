@@ -102,7 +102,7 @@ impl Opener {
                 let note = format!(
                     "UDP port {port} is taken{holder}: a DHCP server on this host. Machines are \
                      answered on port 4011 alone; set option 60 (vendor class) to `PXEClient` in \
-                     that DHCP server (dnsmasq: `dhcp-option=60,PXEClient`), or they never ask \
+                     that DHCP server (dnsmasq: `dhcp-option-force=60,PXEClient`), or they never ask \
                      there [ports.dhcp-shared]"
                 );
                 self.left_out("dhcp", note);
