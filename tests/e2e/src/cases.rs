@@ -138,6 +138,12 @@ pub const ALL: &[Case] = &[
         ..BASE
     },
     Case {
+        name: "uefi-pxe-same-host",
+        about: "UEFI PXE with the DHCP server on the same host: port 4011 alone",
+        lan: Lan::SameHost,
+        ..BASE
+    },
+    Case {
         name: "uefi-pxe-ipv6",
         about: "UEFI PXE over IPv6: the LAN's DHCPv6 server gives our URL, all else is ours",
         first: Try::Pxe6,

@@ -64,6 +64,9 @@ pub enum Subnet {
 pub enum Lan {
     /// Leases by DHCPv4 and nothing about booting; router advertisements.
     V4,
+    /// Leases by DHCPv4 from the very host of the server under test, which sends option 60 so that
+    /// machines go to port 4011.
+    SameHost,
     /// DHCPv6 only, with the boot file URL that an administrator would set there: IPv6 knows no
     /// proxyDHCP.
     V6,
@@ -276,6 +279,10 @@ impl Lab {
             .to_owned();
         config += &format!("dhcp-leasefile={}\n", self.folder.join("leases").display());
         config += &match lan {
+            Lan::SameHost => "dhcp-range=10.99.0.100,10.99.0.200,255.255.255.0,1h\n\
+                              dhcp-vendorclass=set:pxe,PXEClient\n\
+                              dhcp-option-force=tag:pxe,60,PXEClient\n"
+                .to_owned(),
             Lan::V4 => "dhcp-range=10.99.0.100,10.99.0.200,255.255.255.0,1h\n\
                         dhcp-range=set:far,10.99.1.100,10.99.1.200,255.255.255.0,1h\n\
                         dhcp-option=tag:far,option:router,10.99.1.1\n\
@@ -291,7 +298,11 @@ impl Lab {
             ),
         };
         fs::write(&file, config)?;
-        let mut dnsmasq = self.command(Node::Dhcpd, "dnsmasq");
+        let host = match lan {
+            Lan::SameHost => Node::Server,
+            Lan::V4 | Lan::V6 => Node::Dhcpd,
+        };
+        let mut dnsmasq = self.command(host, "dnsmasq");
         dnsmasq
             .args(["--keep-in-foreground", "--log-facility=-", "--user=root"])
             .arg(format!("--conf-file={}", file.display()))
