@@ -166,7 +166,7 @@ impl Connection {
     /// The peer's side ended or the connection broke.
     pub(super) fn closed(&mut self, broken: bool, shared: &mut Shared) {
         self.ended = true;
-        if let Some(reason) = self.tls.as_ref().and_then(|tls| tls.cut()) {
+        if let Some(reason) = self.tls.as_ref().and_then(|tls| tls.cut(broken)) {
             shared.seams.metrics.tls.failed(reason.code);
             self.refused(shared, reason);
             self.phase = Phase::Gone;

@@ -34,6 +34,15 @@ pub(super) fn walked_away() -> Reason {
     )
 }
 
+/// The TCP connection was closed in good order, but without a word, after the certificate: iPXE
+/// 1.21.1 of Debian 13 does so when it has no CA for it.
+pub(super) fn left_in_silence() -> Reason {
+    reason(
+        "tls.unknown-ca",
+        "the client closed the connection as soon as it had seen the certificate, as iPXE does when it does not trust it; enrol the CA (GET /ca.crt) in the firmware or build it into iPXE",
+    )
+}
+
 /// The TCP connection ended during the handshake, without a word.
 pub(super) fn cut() -> Reason {
     reason(

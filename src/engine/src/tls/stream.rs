@@ -120,10 +120,19 @@ impl Stream {
         self.flush(ciphertext);
     }
 
-    /// Why it is a failure that the client's side of the connection ended here, if it is one.
+    /// Why it is a failure that the client's side of the connection ended here, if it is one;
+    /// `broken` says that it was reset instead of closed.
     #[must_use]
-    pub fn cut(&self) -> Option<Reason> {
-        (self.received && self.tls.is_handshaking()).then(refusal::cut)
+    pub fn cut(&self, broken: bool) -> Option<Reason> {
+        if !self.received || !self.tls.is_handshaking() {
+            return None;
+        }
+        let has_seen_the_certificate = self.tls.negotiated_cipher_suite().is_some();
+        Some(if has_seen_the_certificate && !broken {
+            refusal::left_in_silence()
+        } else {
+            refusal::cut()
+        })
     }
 
     fn read_plaintext(&mut self, bytes: usize, plaintext: &mut Vec<u8>) {

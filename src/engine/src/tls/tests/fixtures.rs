@@ -95,10 +95,20 @@ fn the_goodbye_of_ipxe_in_the_handshake_is_an_unknown_ca() {
 }
 
 #[test]
+fn a_client_that_closes_after_the_certificate_has_an_unknown_ca() {
+    let (stream, ..) = greeted(IPXE_1_21_1, true);
+    assert_eq!(stream.cut(false).unwrap().code, "tls.unknown-ca");
+    let mut early = Stream::new(config(true)).unwrap();
+    let hello = bytes(IPXE_1_21_1);
+    assert_eq!(early.feed(&hello[..20], &mut Vec::new()), Ok(Fed::Open));
+    assert_eq!(early.cut(false).unwrap().code, "tls.handshake-cut");
+}
+
+#[test]
 fn the_end_of_a_connection_during_the_handshake_is_a_failure_but_a_port_probe_is_none() {
     let (stream, ..) = greeted(OVMF_2022_11, true);
-    assert_eq!(stream.cut().unwrap().code, "tls.handshake-cut");
-    assert_eq!(Stream::new(config(true)).unwrap().cut(), None);
+    assert_eq!(stream.cut(true).unwrap().code, "tls.handshake-cut");
+    assert_eq!(Stream::new(config(true)).unwrap().cut(false), None);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn serve(stream: &mut TcpStream, config: Arc<ServerConfig>) -> Served {
     let failure = loop {
         let read = stream.read(&mut buffer).unwrap_or(0);
         if read == 0 {
-            break tls.cut();
+            break tls.cut(false);
         }
         let fed = tls.feed(&buffer[..read], &mut request);
         let mut out = Vec::new();
@@ -40,7 +40,7 @@ fn serve(stream: &mut TcpStream, config: Arc<ServerConfig>) -> Served {
         match fed {
             Err(reason) => break Some(reason),
             Ok(_) if whole => break None,
-            Ok(Fed::Ended) => break tls.cut(),
+            Ok(Fed::Ended) => break tls.cut(false),
             Ok(Fed::Open) => {}
         }
     };
