@@ -234,7 +234,12 @@ impl Lab {
             Subnet::Near,
             &["10.99.0.3/24", "fd99::3/64"],
         )?;
-        self.plug(Node::Relay, "eth1", Subnet::Far, &["10.99.1.1/24"])?;
+        self.plug(
+            Node::Relay,
+            "eth1",
+            Subnet::Far,
+            &["10.99.1.1/24", "fd98::1/64"],
+        )?;
         for node in [Node::Dhcpd, Node::Server] {
             let namespace = self.namespace(node);
             line(&format!(
@@ -336,6 +341,8 @@ impl Lab {
                 "--pid-file={}",
                 self.folder.join("relay.pid").display()
             ))
+            // Without a router advertisement iPXE waits 13 s for one.
+            .args(["--enable-ra", "--dhcp-range=fd98::,ra-only"])
             .arg(format!("--dhcp-relay={RELAY},{DHCP_SERVER}"))
             .arg(format!("--dhcp-relay={RELAY},{SERVER}"));
         self.services
