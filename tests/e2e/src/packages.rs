@@ -64,6 +64,11 @@ pub const NEEDS: &[Need] = &[
         "util-linux",
         "ends the lab's processes with the test",
     ),
+    need(
+        "c++",
+        "g++",
+        "libFuzzer, which throws rubbish at the parsers",
+    ),
     need("cc", "gcc", "links the test's own init program"),
 ];
 
