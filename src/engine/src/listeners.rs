@@ -203,15 +203,18 @@ impl Opener {
         let mut port = address.port();
         for ip in families(address.ip()) {
             let wanted = SocketAddr::new(ip, port);
-            let at = match udp::free_tcp(wanted) {
-                Ok(at) => at,
+            let (at, mut first) = match first_tcp(wanted) {
+                Ok(first) => first,
                 Err(error) if optional(ip, address, &error) => continue,
                 Err(error) => return Err(refused(name, Transport::Tcp, wanted, error)),
             };
             port = at.port();
             for worker in &mut self.workers {
-                let listener = udp::listen(at)
-                    .map_err(|error| refused(name, Transport::Tcp, wanted, error))?;
+                let listener = match first.take() {
+                    Some(listener) => Ok(listener),
+                    None => udp::listen(at),
+                }
+                .map_err(|error| refused(name, Transport::Tcp, wanted, error))?;
                 worker.tcp.push((listener, kind));
             }
             self.up(name, at, None);
@@ -276,6 +279,16 @@ fn open_udp(
     udp::bind(address, purpose)
         .and_then(|socket| socket.local_addr().map(|at| (socket, at)))
         .map_err(|error| refused(name, Transport::Udp, address, error))
+}
+
+/// Where TCP will listen. A port that the kernel chooses is nobody's, and is kept from then on:
+/// between a look and a second bind another process could be given it.
+fn first_tcp(wanted: SocketAddr) -> io::Result<(SocketAddr, Option<TcpListener>)> {
+    if wanted.port() == 0 {
+        let listener = udp::listen(wanted)?;
+        return Ok((listener.local_addr()?, Some(listener)));
+    }
+    udp::free_tcp(wanted).map(|at| (at, None))
 }
 
 fn refused(

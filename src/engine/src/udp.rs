@@ -68,7 +68,7 @@ pub(crate) fn bind(address: SocketAddr, purpose: Use) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// Whether nobody listens at `address`; tells the port where it is left open.
+/// Whether nobody listens at `address`, whose port is given.
 ///
 /// # Errors
 /// `AddrInUse` when somebody does.
