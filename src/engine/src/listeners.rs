@@ -176,17 +176,15 @@ impl Opener {
         let mut port = address.port();
         for ip in families(address.ip()) {
             let wanted = SocketAddr::new(ip, port);
-            // Programs of one user may share a port without knowing: ask for it alone first.
-            let at = match open_udp("tftp", wanted, Use::Data) {
-                Ok((_, at)) => at,
+            let (at, sockets) = match share_udp("tftp", wanted, self.workers.len()) {
+                Ok(shared) => shared,
                 Err(EngineError::Socket { source, .. }) if optional(ip, address, &source) => {
                     continue;
                 }
                 Err(error) => return Err(error),
             };
             port = at.port();
-            for worker in &mut self.workers {
-                let (socket, _) = open_udp("tftp", at, Use::Shared)?;
+            for (worker, socket) in self.workers.iter_mut().zip(sockets) {
                 worker.udp.push((socket, Role::Tftp(scope.clone())));
             }
             self.up("tftp", at, None);
@@ -242,6 +240,30 @@ impl Opener {
             address: None,
             note: Some(note),
         });
+    }
+}
+
+/// A port that the kernel chose (0) may be somebody else's by the time each worker asks for it.
+const CHOICES: usize = 16;
+
+/// A socket on the same port for each worker.
+fn share_udp(
+    name: &'static str,
+    wanted: SocketAddr,
+    workers: usize,
+) -> Result<(SocketAddr, Vec<UdpSocket>), EngineError> {
+    let mut left = CHOICES;
+    loop {
+        // Programs of one user may share a port without knowing: ask for it alone first.
+        let (_, at) = open_udp(name, wanted, Use::Data)?;
+        let sockets: Result<Vec<_>, _> = (0..workers)
+            .map(|_| open_udp(name, at, Use::Shared).map(|(socket, _)| socket))
+            .collect();
+        left -= 1;
+        match sockets {
+            Err(EngineError::PortTaken { .. }) if wanted.port() == 0 && left > 0 => {}
+            sockets => return sockets.map(|sockets| (at, sockets)),
+        }
     }
 }
 
