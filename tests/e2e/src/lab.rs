@@ -19,6 +19,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::command::{self, line};
 use crate::process::Running;
@@ -361,7 +362,8 @@ impl Drop for Lab {
     }
 }
 
-/// Removes namespaces of runs that were killed.
+/// Removes namespaces of runs that were killed, and what still runs in them: dnsmasq changes its
+/// credentials, and the kernel then forgets that it was to end with its parent.
 fn sweep() -> Result<()> {
     for entry in line("ip netns list")?.lines() {
         let name = entry.split_whitespace().next().unwrap_or_default();
@@ -369,6 +371,12 @@ fn sweep() -> Result<()> {
             .strip_prefix(PREFIX)
             .and_then(|rest| rest.split('-').next());
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            for pid in line(&format!("ip netns pids {name}"))?.lines() {
+                if let Some(pid) = pid.trim().parse().ok().and_then(Pid::from_raw) {
+                    // It may have ended in between.
+                    kill_process(pid, Signal::TERM).ok();
+                }
+            }
             line(&format!("ip netns del {name}"))?;
         }
     }
