@@ -40,10 +40,10 @@ pub(crate) const LISTENERS: usize = 8;
 /// How long a closed connection may still be read so that the peer gets our last bytes.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
-/// Sends under way at a time in one worker.
-pub(crate) const SEND_SLOTS: usize = 256;
-/// Sends that wait for a slot; more and the driver is busy.
-pub(crate) const SEND_BACKLOG: usize = 8192;
+/// Sends of one worker between two looks at what has arrived.
+pub(crate) const SEND_SLOTS: usize = 64;
+/// Windows that wait for their turn, and as many packets; more and the driver is busy.
+pub(crate) const SEND_BACKLOG: usize = TRANSFERS;
 /// Datagrams in one send with UDP_SEGMENT (the kernel's UDP_MAX_SEGMENTS of old).
 pub(crate) const SEGMENTS: usize = 64;
 /// Bytes in one send: the largest UDP payload over IPv4.
@@ -76,8 +76,6 @@ const _: () = assert!(
     (COMPLETIONS as usize)
         > DATAGRAM_BUFFERS as usize + STREAM_BUFFERS as usize + SEND_SLOTS + 2 * CONNECTIONS
 );
-// A window that is sent as plain datagrams fits the backlog, several times.
-const _: () = assert!(SEND_BACKLOG >= 4 * TFTP_WINDOW_MAX as usize);
 // Buffer rings are powers of two.
 const _: () = assert!(DATAGRAM_BUFFERS.is_power_of_two() && STREAM_BUFFERS.is_power_of_two());
 // A block with its header fits one send.

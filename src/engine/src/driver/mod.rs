@@ -3,6 +3,7 @@
 //! A worker owns one driver. The driver reports [`Event`]s; whatever is to be sent is queued with
 //! [`Driver::send`] and [`Driver::write`] and leaves with the next [`Driver::wait`].
 
+mod backlog;
 pub(crate) mod epoll;
 mod incoming;
 mod outgoing;

@@ -1,18 +1,15 @@
-//! What is sent, cut into pieces of one `sendmsg` each, and the memory that the kernel reads while
-//! such a send is under way.
+//! One `sendmsg`, and the memory that the kernel reads while it is under way.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
 use bootstorm_catalog::File;
 use socket2::SockAddr;
 
 use super::{Packet, Payload, SocketId, Transmit};
 use crate::limits;
 
-/// One `sendmsg`.
+/// One `sendmsg`, or a window of which one `sendmsg` after the other is cut.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) socket: SocketId,
@@ -22,6 +19,36 @@ pub(super) struct Part {
     pub(super) load: Load,
 }
 
+impl From<Transmit> for Part {
+    fn from(transmit: Transmit) -> Self {
+        let load = match transmit.payload {
+            Payload::Packet(packet) => Load::Packet(packet),
+            Payload::Window {
+                file,
+                first_number,
+                offset,
+                blocks,
+                block_size,
+                rollover,
+            } => Load::Blocks(Blocks {
+                file,
+                first_number,
+                offset,
+                count: blocks,
+                block_size,
+                rollover,
+            }),
+        };
+        Self {
+            socket: transmit.socket,
+            to: transmit.to,
+            from: transmit.from,
+            interface: transmit.interface,
+            load,
+        }
+    }
+}
+
 /// What it carries.
 #[derive(Debug)]
 pub(super) enum Load {
@@ -29,8 +56,8 @@ pub(super) enum Load {
     Blocks(Blocks),
 }
 
-/// At most [`limits::SEGMENTS`] consecutive blocks of a file.
-#[derive(Clone, Debug)]
+/// Consecutive blocks of a file; in a send at most [`limits::SEGMENTS`] of them.
+#[derive(Debug)]
 pub(super) struct Blocks {
     file: Arc<File>,
     first_number: u16,
@@ -50,16 +77,17 @@ impl Blocks {
         self.count
     }
 
-    /// Takes the first `count` blocks off.
-    fn split_first(&mut self, count: u16) -> Self {
-        let first = Self {
-            count,
-            ..self.clone()
-        };
-        self.count -= count;
-        self.offset += u64::from(count) * u64::from(self.block_size);
-        self.first_number = block_number(self.first_number, count, self.rollover);
-        first
+    /// Keeps the first `count` blocks and answers the rest, if there is one.
+    pub(super) fn split_off(&mut self, count: u16) -> Option<Self> {
+        let left = self.count.checked_sub(count).filter(|left| *left > 0)?;
+        self.count = count;
+        Some(Self {
+            file: Arc::clone(&self.file),
+            first_number: block_number(self.first_number, count, self.rollover),
+            offset: self.offset + u64::from(count) * u64::from(self.block_size),
+            count: left,
+            ..*self
+        })
     }
 
     /// Header and bytes of block `at` of this run.
@@ -95,141 +123,6 @@ impl Part {
                 .map(|(head, content)| [&head, content].concat())
                 .collect(),
         }
-    }
-}
-
-/// Which interfaces do not take several datagrams in one send.
-#[derive(Debug, Default)]
-pub(super) struct Segmentation {
-    refused: ArrayVec<Refused, 64>,
-}
-
-#[derive(Debug)]
-struct Refused {
-    interface: u32,
-    /// Datagrams of this size and larger.
-    from: u32,
-    /// Windows after which it is tried again: an MTU may have changed.
-    windows_left: u32,
-}
-
-const TRY_AGAIN: u32 = 20_000;
-
-impl Segmentation {
-    /// Whether datagrams of `segment` bytes may leave through `interface` several at a time.
-    fn allowed(&self, interface: u32, segment: u32) -> bool {
-        !self
-            .refused
-            .iter()
-            .any(|r| r.interface == interface && segment >= r.from)
-    }
-
-    /// A send was refused: no device behind `interface` sums checksums (EIO) or `segment` bytes
-    /// are more than the route's MTU (EINVAL, EMSGSIZE).
-    pub(super) fn refuse(&mut self, interface: u32, segment: u32, whole_device: bool) {
-        let from = if whole_device { 0 } else { segment };
-        if let Some(known) = self.refused.iter_mut().find(|r| r.interface == interface) {
-            known.from = known.from.min(from);
-            known.windows_left = TRY_AGAIN;
-            return;
-        }
-        if self.refused.is_full() {
-            self.refused.pop_at(0);
-        }
-        self.refused.push(Refused {
-            interface,
-            from,
-            windows_left: TRY_AGAIN,
-        });
-    }
-
-    /// Counts a window towards the next attempt.
-    fn count(&mut self, interface: u32) {
-        if let Some(at) = self.refused.iter().position(|r| r.interface == interface) {
-            let known = &mut self.refused[at];
-            known.windows_left -= 1;
-            if known.windows_left == 0 {
-                self.refused.swap_pop(at);
-            }
-        }
-    }
-
-    /// Cuts a transmit into sends and appends them to `queue`.
-    pub(super) fn split(&mut self, transmit: Transmit, queue: &mut VecDeque<Part>) {
-        let Transmit {
-            socket,
-            to,
-            from,
-            interface,
-            payload,
-        } = transmit;
-        let part = |load| Part {
-            socket,
-            to,
-            from,
-            interface,
-            load,
-        };
-        let (file, first_number, offset, blocks, block_size, rollover) = match payload {
-            Payload::Packet(packet) => return queue.push_back(part(Load::Packet(packet))),
-            Payload::Window {
-                file,
-                first_number,
-                offset,
-                blocks,
-                block_size,
-                rollover,
-            } => (file, first_number, offset, blocks, block_size, rollover),
-        };
-        let mut rest = Blocks {
-            file,
-            first_number,
-            offset,
-            count: blocks,
-            block_size,
-            rollover,
-        };
-        let together = self.together(interface, rest.segment());
-        self.count(interface);
-        while rest.count > together {
-            let first = rest.split_first(together);
-            queue.push_back(part(Load::Blocks(first)));
-        }
-        if rest.count > 0 {
-            queue.push_back(part(Load::Blocks(rest)));
-        }
-    }
-
-    /// How many sends a transmit takes.
-    pub(super) fn parts(&self, transmit: &Transmit) -> usize {
-        match &transmit.payload {
-            Payload::Packet(_) => 1,
-            Payload::Window {
-                blocks, block_size, ..
-            } => {
-                let together = self.together(transmit.interface, u32::from(*block_size) + 4);
-                usize::from(blocks.div_ceil(together))
-            }
-        }
-    }
-
-    /// Cuts a refused send into one for each datagram and appends them, in order, to `queue`.
-    pub(super) fn single(part: Part, queue: &mut VecDeque<Part>) {
-        let Load::Blocks(mut rest) = part.load else {
-            return queue.push_back(part);
-        };
-        while rest.count > 0 {
-            let load = Load::Blocks(rest.split_first(1));
-            queue.push_back(Part { load, ..part });
-        }
-    }
-
-    fn together(&self, interface: u32, segment: u32) -> u16 {
-        if !self.allowed(interface, segment) {
-            return 1;
-        }
-        let fit = limits::SEND_BYTES / segment as usize;
-        fit.clamp(1, limits::SEGMENTS) as u16
     }
 }
 
@@ -366,80 +259,6 @@ fn put_control(control: &mut [u8], (level, kind): (i32, i32), data: &[u8]) -> us
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::tests::file;
-
-    fn window(file: &Arc<File>, interface: u32, blocks: u16, rollover: u16) -> Transmit {
-        Transmit {
-            socket: SocketId(0),
-            to: SocketAddr::from(([10, 0, 0, 1], 2000)),
-            from: None,
-            interface,
-            payload: Payload::Window {
-                file: Arc::clone(file),
-                first_number: 65500,
-                offset: 0,
-                blocks,
-                block_size: 1468,
-                rollover,
-            },
-        }
-    }
-
-    fn datagrams(parts: &VecDeque<Part>) -> Vec<Vec<u8>> {
-        parts.iter().flat_map(Part::datagrams).collect()
-    }
-
-    #[test]
-    fn a_large_window_is_cut_into_the_fewest_sends() {
-        let file = file(1468 * 100);
-        let mut segmentation = Segmentation::default();
-        for rollover in [0, 1] {
-            let transmit = window(&file, 1, 101, rollover);
-            assert_eq!(segmentation.parts(&transmit), 3);
-            let mut parts = VecDeque::new();
-            segmentation.split(transmit, &mut parts);
-            assert_eq!(parts.len(), 3);
-            let all = datagrams(&parts);
-            assert_eq!(all.len(), 101);
-            assert_eq!(all[35][..4], [0, 3, 255, 255]);
-            assert_eq!(all[36][..4], [0, 3, 0, rollover as u8]);
-            // A file that ends with a full block ends with an empty one more.
-            assert_eq!(all[100].len(), 4);
-            let content: Vec<u8> = all.iter().flat_map(|d| d[4..].to_vec()).collect();
-            assert!(content == *file.content);
-        }
-    }
-
-    #[test]
-    fn what_a_device_refused_is_sent_one_by_one_and_remembered() {
-        let file = file(1468 * 10);
-        let mut segmentation = Segmentation::default();
-        let mut parts = VecDeque::new();
-        segmentation.split(window(&file, 7, 11, 0), &mut parts);
-        let whole = datagrams(&parts);
-        let refused = parts.pop_front().unwrap();
-        let mut again = VecDeque::new();
-        Segmentation::single(refused, &mut again);
-        assert_eq!(again.len(), 11);
-        assert_eq!(datagrams(&again), whole);
-        // The path is too narrow for this size, not for smaller ones, and only there.
-        segmentation.refuse(7, 1472, false);
-        assert_eq!(segmentation.parts(&window(&file, 7, 11, 0)), 11);
-        assert_eq!(segmentation.parts(&window(&file, 8, 11, 0)), 1);
-        assert!(segmentation.allowed(7, 516));
-        segmentation.refuse(7, 1472, true);
-        assert!(!segmentation.allowed(7, 516));
-        // In the end it is tried again.
-        for _ in 0..TRY_AGAIN {
-            segmentation.split(window(&file, 7, 1, 0), &mut again);
-        }
-        assert!(segmentation.allowed(7, 1472));
-        // A host of many interfaces does not fill the memory.
-        for interface in 100..1000 {
-            segmentation.refuse(interface, 1472, true);
-        }
-        assert!(!segmentation.allowed(999, 12));
-    }
 
     #[test]
     fn only_what_no_route_leads_to_is_bound_to_the_interface() {

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::outgoing::Segmentation;
+use super::backlog::Backlog;
 use super::{
     Arrival, Buffer, Busy, ConnId, Driver, Event, ListenerId, Packet, Piece, SocketId, Transmit,
     Waker,
@@ -54,7 +54,7 @@ pub(crate) struct Sim {
     buffers: HashMap<u16, Vec<u8>>,
     next_buffer: u16,
     waker: Waker,
-    segmentation: Segmentation,
+    backlog: Backlog,
     /// Datagrams that the server sent, lost ones included.
     pub(crate) sent: u64,
     /// Bytes written to each connection.
@@ -85,7 +85,7 @@ impl Sim {
             buffers: HashMap::new(),
             next_buffer: 0,
             waker: Waker::new().unwrap(),
-            segmentation: Segmentation::default(),
+            backlog: Backlog::new(),
             sent: 0,
             written: HashMap::new(),
             open: HashMap::new(),
@@ -294,9 +294,8 @@ impl Driver for Sim {
 
     fn send(&mut self, transmit: Transmit) -> Result<(), (Busy, Transmit)> {
         let from = self.sockets[transmit.socket.0 as usize];
-        let mut parts = VecDeque::new();
-        self.segmentation.split(transmit, &mut parts);
-        for part in parts {
+        self.backlog.push(transmit)?;
+        while let Some(part) = self.backlog.pop() {
             for datagram in part.datagrams() {
                 self.sent += 1;
                 self.launch(from, part.to, datagram);

@@ -129,7 +129,7 @@ impl Driver for Epoll {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        let at_once = !self.events.is_empty() || self.tcp.writes_pending();
+        let at_once = !self.events.is_empty() || self.udp.has_more() || self.tcp.writes_pending();
         let left = match until {
             _ if at_once => Some(Duration::ZERO),
             Some(until) => Some(until.saturating_duration_since(Instant::now())),

@@ -1,6 +1,5 @@
 //! Datagrams over epoll.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd};
@@ -8,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use rustix::event::epoll::{self, EventFlags};
 
 use super::{DATAGRAMS, Epoll, Pool, Source};
-use crate::driver::outgoing::{Load, Part, Segmentation, Slot};
+use crate::driver::backlog::Backlog;
+use crate::driver::outgoing::{Load, Part, Slot};
 use crate::driver::{Buffer, Busy, Event, Packet, SocketId, Transmit, incoming};
 use crate::limits;
 
@@ -19,11 +19,9 @@ const BATCH: usize = 32;
 pub(super) struct Sockets {
     sockets: Vec<UdpSocket>,
     slot: Box<Slot>,
-    again: VecDeque<Part>,
-    backlog: VecDeque<Part>,
+    backlog: Backlog,
     /// The socket whose full send buffer everything waits for.
     full: Option<SocketId>,
-    segmentation: Segmentation,
     #[expect(clippy::vec_box, reason = "a send carries the box, not the bytes")]
     pool: Vec<Box<Packet>>,
     batch: Box<Batch>,
@@ -45,10 +43,8 @@ impl Sockets {
         Self {
             sockets: Vec::new(),
             slot: Box::new(Slot::new()),
-            again: VecDeque::with_capacity(limits::SEND_SLOTS),
-            backlog: VecDeque::with_capacity(limits::SEND_BACKLOG),
+            backlog: Backlog::new(),
             full: None,
-            segmentation: Segmentation::default(),
             pool: Vec::with_capacity(limits::PACKET_POOL),
             batch,
         }
@@ -59,11 +55,12 @@ impl Sockets {
     }
 
     pub(super) fn queue(&mut self, transmit: Transmit) -> Result<(), (Busy, Transmit)> {
-        if self.backlog.len() + self.segmentation.parts(&transmit) > limits::SEND_BACKLOG {
-            return Err((Busy, transmit));
-        }
-        self.segmentation.split(transmit, &mut self.backlog);
-        Ok(())
+        self.backlog.push(transmit)
+    }
+
+    /// Whether something waits that may be sent at once.
+    pub(super) fn has_more(&self) -> bool {
+        self.full.is_none() && !self.backlog.is_empty()
     }
 
     fn reuse(&mut self, part: Part) {
@@ -184,11 +181,14 @@ impl Epoll {
         }
     }
 
-    /// Sends what waits, in order, until it is all gone or a send buffer is full.
+    /// Sends what waits, as much as one turn takes, until a send buffer is full.
     pub(super) fn flush(&mut self) {
-        while self.udp.full.is_none() {
+        for _ in 0..limits::SEND_SLOTS {
             let udp = &mut self.udp;
-            let Some(part) = udp.again.pop_front().or_else(|| udp.backlog.pop_front()) else {
+            if udp.full.is_some() {
+                return;
+            }
+            let Some(part) = udp.backlog.pop() else {
                 return;
             };
             let id = part.socket;
@@ -207,39 +207,23 @@ impl Epoll {
             };
             let error = (result < 0).then(io::Error::last_os_error);
             let Some(part) = udp.slot.take() else { return };
-            match error {
+            match error.as_ref().and_then(io::Error::raw_os_error) {
                 None => udp.reuse(part),
-                Some(error) => self.refused(part, &error),
+                Some(error) => self.refused(part, error),
             }
         }
     }
 
-    fn refused(&mut self, part: Part, error: &io::Error) {
-        match (error.raw_os_error(), &part.load) {
-            (Some(libc::EAGAIN), _) => {
-                let id = part.socket;
-                self.udp.full = Some(id);
-                self.udp.again.push_front(part);
-                self.watch(id.0, EventFlags::IN | EventFlags::OUT);
-            }
-            (Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE), Load::Blocks(blocks))
-                if blocks.count() > 1 =>
-            {
-                let whole = error.raw_os_error() == Some(libc::EIO);
-                let segment = blocks.segment();
-                tracing::debug!(
-                    interface = part.interface,
-                    segment,
-                    %error,
-                    "no segmentation here: datagrams leave one by one"
-                );
-                self.udp.segmentation.refuse(part.interface, segment, whole);
-                Segmentation::single(part, &mut self.udp.again);
-            }
-            _ => {
-                tracing::debug!(to = %part.to, %error, "a datagram could not be sent");
-                self.udp.reuse(part);
-            }
+    fn refused(&mut self, part: Part, error: i32) {
+        if error == libc::EAGAIN {
+            let id = part.socket;
+            self.udp.full = Some(id);
+            self.udp.backlog.give_back(part);
+            self.watch(id.0, EventFlags::IN | EventFlags::OUT);
+        } else if let Some(part) = self.udp.backlog.refused(part, error) {
+            let error = io::Error::from_raw_os_error(error);
+            tracing::debug!(to = %part.to, %error, "a datagram could not be sent");
+            self.udp.reuse(part);
         }
     }
 }

@@ -246,7 +246,7 @@ impl Driver for Uring {
         let until = earliest(earliest(until, retry), pause);
         // Datagrams are sent while they are submitted, so that their completions are there at
         // once: only what comes beyond them is worth waking for.
-        let (want, until) = if self.events.is_empty() {
+        let (want, until) = if self.events.is_empty() && !self.udp.has_more() {
             (sends + 1, until)
         } else {
             (sends.max(1), Some(now))

@@ -1,6 +1,5 @@
 //! Datagrams over the ring.
 
-use std::collections::VecDeque;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
@@ -8,7 +7,8 @@ use std::time::{Duration, Instant};
 use io_uring::{cqueue, opcode, types};
 
 use super::{DATAGRAMS, Op, REST, Uring};
-use crate::driver::outgoing::{Load, Part, Segmentation, Slot};
+use crate::driver::backlog::Backlog;
+use crate::driver::outgoing::{Load, Part, Slot};
 use crate::driver::{Buffer, Busy, Event, Packet, SocketId, Transmit, incoming};
 use crate::limits;
 
@@ -25,10 +25,7 @@ pub(super) struct Sockets {
     /// Never moved nor resized: the kernel reads them.
     slots: Box<[Slot]>,
     free: Vec<u32>,
-    /// Sends that were refused and go again, before the backlog.
-    again: VecDeque<Part>,
-    backlog: VecDeque<Part>,
-    segmentation: Segmentation,
+    backlog: Backlog,
     #[expect(clippy::vec_box, reason = "a send carries the box, not the bytes")]
     pool: Vec<Box<Packet>>,
     resume: Option<Instant>,
@@ -51,9 +48,7 @@ impl Sockets {
             template,
             slots: (0..limits::SEND_SLOTS).map(|_| Slot::new()).collect(),
             free: (0..limits::SEND_SLOTS as u32).rev().collect(),
-            again: VecDeque::with_capacity(limits::SEND_SLOTS),
-            backlog: VecDeque::with_capacity(limits::SEND_BACKLOG),
-            segmentation: Segmentation::default(),
+            backlog: Backlog::new(),
             pool: Vec::with_capacity(limits::PACKET_POOL),
             resume: None,
         }
@@ -74,11 +69,12 @@ impl Sockets {
     }
 
     pub(super) fn queue(&mut self, transmit: Transmit) -> Result<(), (Busy, Transmit)> {
-        if self.backlog.len() + self.segmentation.parts(&transmit) > limits::SEND_BACKLOG {
-            return Err((Busy, transmit));
-        }
-        self.segmentation.split(transmit, &mut self.backlog);
-        Ok(())
+        self.backlog.push(transmit)
+    }
+
+    /// Whether something waits that may be sent at once.
+    pub(super) fn has_more(&self) -> bool {
+        self.resume.is_none() && !self.backlog.is_empty()
     }
 
     /// Sends that have not completed.
@@ -122,7 +118,7 @@ impl Uring {
         next
     }
 
-    /// Puts what waits onto the ring, as far as slots are free. When sending rests, tells until
+    /// Puts what waits onto the ring, as much as one turn takes. When sending rests, tells until
     /// when.
     pub(super) fn flush(&mut self, now: Instant) -> Option<Instant> {
         if let Some(resume) = self.udp.resume {
@@ -133,7 +129,7 @@ impl Uring {
         }
         while let Some(&slot) = self.udp.free.last() {
             let udp = &mut self.udp;
-            let Some(part) = udp.again.pop_front().or_else(|| udp.backlog.pop_front()) else {
+            let Some(part) = udp.backlog.pop() else {
                 break;
             };
             let Some(socket) = udp.sockets.get(part.socket.0 as usize) else {
@@ -164,30 +160,14 @@ impl Uring {
         if result >= 0 {
             return udp.reuse(part);
         }
-        match (-result, &part.load) {
-            (libc::EAGAIN, _) => {
-                udp.resume = Some(Instant::now() + FULL);
-                udp.again.push_back(part);
-            }
-            (error @ (libc::EIO | libc::EINVAL | libc::EMSGSIZE), Load::Blocks(blocks))
-                if blocks.count() > 1 =>
-            {
-                let segment = blocks.segment();
-                tracing::debug!(
-                    interface = part.interface,
-                    segment,
-                    error,
-                    "no segmentation here: datagrams leave one by one"
-                );
-                udp.segmentation
-                    .refuse(part.interface, segment, error == libc::EIO);
-                Segmentation::single(part, &mut udp.again);
-            }
-            (error, _) => {
-                let error = std::io::Error::from_raw_os_error(error);
-                tracing::debug!(to = %part.to, %error, "a datagram could not be sent");
-                udp.reuse(part);
-            }
+        let error = -result;
+        if error == libc::EAGAIN {
+            udp.resume = Some(Instant::now() + FULL);
+            udp.backlog.give_back(part);
+        } else if let Some(part) = udp.backlog.refused(part, error) {
+            let error = std::io::Error::from_raw_os_error(error);
+            tracing::debug!(to = %part.to, %error, "a datagram could not be sent");
+            udp.reuse(part);
         }
     }
 
