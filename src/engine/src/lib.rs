@@ -12,6 +12,7 @@ mod limits;
 mod listeners;
 mod ports;
 mod report;
+mod steering;
 mod tftp_service;
 pub mod tls;
 mod udp;

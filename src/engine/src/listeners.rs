@@ -12,6 +12,7 @@ use crate::error::EngineError;
 use crate::http_service::ListenerKind;
 use crate::interfaces;
 use crate::ports::{self, Transport};
+use crate::steering;
 use crate::udp::{self, Use};
 use crate::worker::Role;
 
@@ -262,7 +263,13 @@ fn share_udp(
         left -= 1;
         match sockets {
             Err(EngineError::PortTaken { .. }) if wanted.port() == 0 && left > 0 => {}
-            sockets => return sockets.map(|sockets| (at, sockets)),
+            Ok(sockets) => {
+                if let Err(error) = steering::by_address(&sockets) {
+                    tracing::debug!(%error, "clients are spread by address and port");
+                }
+                return Ok((at, sockets));
+            }
+            Err(error) => return Err(error),
         }
     }
 }
