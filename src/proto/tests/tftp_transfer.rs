@@ -4,7 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use bootstorm_proto::tftp::{Limits, Outcome, Output, ReadRequest, Rollover, Transfer, Window};
+use bootstorm_proto::tftp::{
+    Allowance, Limits, Outcome, Output, ReadRequest, Rollover, Transfer, Window,
+};
 use bootstorm_proto::types::WindowSize;
 use proptest::prelude::*;
 
@@ -50,6 +52,45 @@ fn packet(output: Output) -> Vec<u8> {
         Output::Packet(packet) => packet.to_vec(),
         other => panic!("{other:?}"),
     }
+}
+
+/// Allows `blocks` at `now` and more from `next` on.
+fn allow(transfer: &mut Transfer, blocks: u16, next: Instant) {
+    transfer.allow(Some(Allowance { blocks, next }));
+}
+
+#[test]
+fn a_window_that_leaves_slowly_is_sent_once() {
+    let mut now = epoch();
+    let (mut transfer, _) = start("windowsize\x0016\0", 512 * 40, now);
+    let pause = 400 * MS;
+    let (mut next, mut sent, mut acked) = (now, 0, 0);
+    let mut output = transfer.handle(&ack(0), now);
+    // The first window is not limited yet.
+    loop {
+        if let Output::Window(window) = &output {
+            assert_eq!(window.first_number, sent + 1);
+            sent += window.blocks;
+        }
+        if sent == 41 || sent == acked + 16 {
+            acked = sent;
+            allow(&mut transfer, 0, next);
+            output = transfer.handle(&ack(acked), now);
+            if output == Output::Done(Outcome::Complete) {
+                break;
+            }
+            assert_eq!(output, Output::Nothing);
+            // It may ask again: that reports no loss, because nothing is on its way.
+            let again = transfer.handle(&ack(acked), now + 300 * MS);
+            assert_eq!(again, Output::Nothing);
+        }
+        now = transfer.timeout().unwrap();
+        assert_eq!(now, next, "no retransmission before the rest of the window");
+        next = now + pause;
+        allow(&mut transfer, 1, next);
+        output = transfer.handle_timeout(now);
+    }
+    assert_eq!(transfer.resent_bytes(), 0);
 }
 
 #[test]

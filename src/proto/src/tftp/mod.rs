@@ -11,4 +11,4 @@ mod transfer;
 
 pub use options::{Limits, Rollover};
 pub use packet::{Mode, Packet, ReadRequest, Refusal, error_code, unknown_tid};
-pub use transfer::{Outcome, Output, Transfer, Window};
+pub use transfer::{Allowance, Outcome, Output, Transfer, Window};

@@ -47,6 +47,16 @@ pub struct Transfer {
     restarts: u8,
     eager: u8,
     resent: u64,
+    allowance: Option<Allowance>,
+}
+
+/// What may leave now, for a client that is sent to at a limited rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Blocks that may leave at once; 0 holds everything back.
+    pub blocks: u16,
+    /// When more may leave.
+    pub next: Instant,
 }
 
 /// What is to be done.
@@ -208,9 +218,18 @@ impl Transfer {
             restarts: 0,
             eager: 0,
             resent: 0,
+            allowance: None,
         };
         let output = transfer.open(now);
         (transfer, output)
+    }
+
+    /// Limits what the next calls of [`Self::handle`] and [`Self::handle_timeout`] send, until it
+    /// is set anew; `None`, as at the start, sets no limit. The rest of a window is due when `next`
+    /// has come, and the time until then does not count as the client's silence: a window that
+    /// leaves slowly is not sent twice.
+    pub fn allow(&mut self, allowance: Option<Allowance>) {
+        self.allowance = allowance;
     }
 
     /// Takes a packet that came from the client's address and port.
@@ -372,7 +391,8 @@ impl Transfer {
             return Output::Nothing;
         };
         let early = now.saturating_duration_since(self.flight_at) < soonest;
-        if early || self.restarts >= RESTARTS || self.wake.restart.is_some() {
+        let nothing_sent = self.flow.sent == self.flow.acked;
+        if early || nothing_sent || self.restarts >= RESTARTS || self.wake.restart.is_some() {
             return Output::Nothing;
         }
         self.wake.restart = Some(self.sent_at + self.rtt.pause());
@@ -450,11 +470,13 @@ impl Transfer {
 
     /// Sends at most `most` of the blocks that the window still allows.
     fn send(&mut self, most: u64, now: Instant) -> Output {
-        let (first, count, again) = self.flow.take(most);
+        let allowed = self.allowance.map_or(most, |a| most.min(a.blocks.into()));
+        let (first, count, again) = self.flow.take(allowed);
         self.wake.restart = None;
         self.wake.burst = None;
         if self.flow.sent < self.flow.limit() {
-            self.wake.burst = Some(now + self.rtt.pause());
+            let rest = (allowed == most).then(|| now + self.rtt.pause());
+            self.wake.burst = rest.max(self.allowance.map(|a| a.next));
         } else if self.suspicious {
             self.wake.restart = Some(now + self.rtt.pause());
         }
