@@ -2,11 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod clients;
+mod fetch;
 mod machine;
 mod report;
 mod scenario;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,9 +26,13 @@ use scenario::Scenario;
 /// given and fetches everything that the script boots.
 #[derive(Debug, Parser)]
 #[command(name = "bootstorm-load", version, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// What is to be simulated
-    scenario: PathBuf,
+    #[arg(required = true)]
+    scenario: Option<PathBuf>,
     /// Other numbers of machines than the scenario's
     #[arg(long)]
     machines: Option<u32>,
@@ -36,35 +41,46 @@ struct Cli {
     json: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Fetch(fetch::Options),
+}
+
 const EXAMPLES: &str = "\
-Example:
+Examples:
   ip route add local 10.99.8.0/22 dev lo        # the host takes the machines' addresses
   bootstorm-load loadtest/scenarios/demo.toml   # in a network namespace, as root
+  bootstorm-load fetch tftp://10.0.0.2/boot/ipxe.efi --clients 500
 
 Exit codes: 0 every machine booted, 1 some did not, 2 wrong usage or scenario.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let scenario = Scenario::load(&cli.scenario).and_then(|mut scenario| {
-        scenario.machines = cli.machines.unwrap_or(scenario.machines);
-        scenario.check()?;
-        Ok(scenario)
-    });
-    let scenario = match scenario {
-        Ok(scenario) => scenario,
-        Err(error) => {
-            eprintln!("bootstorm-load: {error:#}");
-            return ExitCode::from(2);
+    let done = match (cli.command, cli.scenario) {
+        (Some(Command::Fetch(options)), _) => fetch::prepare(options).map(|work| work()),
+        (None, scenario) => {
+            scenario_of(scenario.as_deref(), cli.machines).map(|scenario| storm(scenario, cli.json))
         }
     };
-    match storm(scenario, cli.json) {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
+    match done {
+        Ok(Ok(0)) => ExitCode::SUCCESS,
+        Ok(Ok(_)) => ExitCode::FAILURE,
+        Ok(Err(error)) => {
             eprintln!("bootstorm-load: {error:#}");
             ExitCode::FAILURE
         }
+        Err(error) => {
+            eprintln!("bootstorm-load: {error:#}");
+            ExitCode::from(2)
+        }
     }
+}
+
+fn scenario_of(file: Option<&Path>, machines: Option<u32>) -> anyhow::Result<Scenario> {
+    let mut scenario = Scenario::load(file.context("no scenario")?)?;
+    scenario.machines = machines.unwrap_or(scenario.machines);
+    scenario.check()?;
+    Ok(scenario)
 }
 
 /// Plays the scenario to its end; returns how many machines failed.

@@ -1,0 +1,211 @@
+//! The client's side of TLS: records are opened where they were received.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use rustls::client::UnbufferedClientConnection;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::unbuffered::ConnectionState;
+use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+/// A record with its head never is longer.
+const RECORD_MAX: usize = 16384 + 2048 + 5;
+
+/// What all connections share. No session is ever resumed: the clients stand for different
+/// machines.
+pub(crate) fn config(
+    tls12: bool,
+    insecure: bool,
+    ca: Option<&Path>,
+) -> anyhow::Result<Arc<ClientConfig>> {
+    let mut provider = aws_lc_rs::default_provider();
+    let versions = if tls12 {
+        provider.cipher_suites.retain(|suite| {
+            matches!(
+                suite.suite(),
+                CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+                    | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            )
+        });
+        &[&rustls::version::TLS12][..]
+    } else {
+        rustls::ALL_VERSIONS
+    };
+    let provider = Arc::new(provider);
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)?;
+    let mut config = if insecure {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate::new(&provider)))
+            .with_no_client_auth()
+    } else {
+        let file = ca.context("https:// needs --ca FILE, or --insecure")?;
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(file)
+            .with_context(|| format!("cannot read {}", file.display()))?
+        {
+            roots.add(certificate.with_context(|| file.display().to_string())?)?;
+        }
+        ensure!(!roots.is_empty(), "{} holds no certificate", file.display());
+        builder.with_root_certificates(roots).with_no_client_auth()
+    };
+    config.resumption = rustls::client::Resumption::disabled();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// One connection.
+pub(crate) struct Tls {
+    connection: UnbufferedClientConnection,
+    /// To be sent.
+    pub(crate) outgoing: Vec<u8>,
+    /// Plain text that waits for the end of the handshake.
+    plain: Vec<u8>,
+    /// Received, and not a whole record yet.
+    rest: Vec<u8>,
+}
+
+impl Tls {
+    /// A connection that begins with its first [`Tls::open`].
+    pub(crate) fn new(config: &Arc<ClientConfig>, host: &str) -> anyhow::Result<Self> {
+        let name = ServerName::try_from(host.to_owned())
+            .with_context(|| format!("`{host}` is no name that a certificate can carry"))?;
+        Ok(Self {
+            connection: UnbufferedClientConnection::new(Arc::clone(config), name)?,
+            outgoing: Vec::new(),
+            plain: Vec::new(),
+            rest: Vec::new(),
+        })
+    }
+
+    /// Gives plain text that is to be sent as soon as it may.
+    pub(crate) fn write(&mut self, plain: &[u8]) {
+        self.plain.extend_from_slice(plain);
+    }
+
+    /// Puts what is left of the last records to the front of a buffer, for more to be received
+    /// behind it; returns how many bytes that is.
+    pub(crate) fn begin(&mut self, buffer: &mut [u8]) -> usize {
+        let length = self.rest.len();
+        buffer[..length].copy_from_slice(&self.rest);
+        self.rest.clear();
+        length
+    }
+
+    /// Takes back what [`Tls::begin`] gave, when nothing came.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
+        self.rest.extend_from_slice(bytes);
+    }
+
+    /// Opens the records in `buffer` and hands their plain text over; what is to be sent stands in
+    /// `outgoing` then. Returns whether the peer has closed.
+    ///
+    /// # Errors
+    /// The reason why the connection is of no use any more.
+    pub(crate) fn open(
+        &mut self,
+        mut buffer: &mut [u8],
+        mut plain: impl FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<bool, String> {
+        let closed = loop {
+            let status = self.connection.process_tls_records(buffer);
+            let mut discard = status.discard;
+            let mut over = None;
+            match status.state.map_err(|error| format!("TLS: {error}"))? {
+                ConnectionState::ReadTraffic(mut traffic) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record.map_err(|error| format!("TLS: {error}"))?;
+                        discard += record.discard;
+                        plain(record.payload)?;
+                    }
+                }
+                ConnectionState::EncodeTlsData(mut data) => {
+                    append(&mut self.outgoing, |out| data.encode(out))?;
+                }
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    if self.plain.is_empty() {
+                        over = Some(false);
+                    } else {
+                        append(&mut self.outgoing, |out| traffic.encrypt(&self.plain, out))?;
+                        self.plain.clear();
+                    }
+                }
+                ConnectionState::BlockedHandshake => over = Some(false),
+                ConnectionState::PeerClosed | ConnectionState::Closed => over = Some(true),
+                _ => return Err("TLS: an unexpected state".to_owned()),
+            }
+            buffer = &mut buffer[discard..];
+            if let Some(closed) = over {
+                break closed;
+            }
+        };
+        self.rest.extend_from_slice(buffer);
+        Ok(closed)
+    }
+}
+
+fn append<E: std::fmt::Display>(
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+) -> Result<(), String> {
+    let begin = out.len();
+    out.resize(begin + RECORD_MAX, 0);
+    let length = write(&mut out[begin..]).map_err(|error| format!("TLS: {error}"))?;
+    out.truncate(begin + length);
+    Ok(())
+}
+
+/// Takes whatever certificate comes; that its key signed the handshake is still checked.
+#[derive(Debug)]
+struct AnyCertificate {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl AnyCertificate {
+    fn new(provider: &CryptoProvider) -> Self {
+        Self {
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
