@@ -349,6 +349,14 @@ fn take_tftp(config: &mut Config, tftp: &wire::Tftp, findings: &mut Vec<Finding>
             format!("block numbers can go on at 0 or 1 after 65535, not at {number}"),
         )),
     }
+    match tftp.max_transfers_per_client {
+        None => {}
+        Some(0) => findings.push(Finding::bad_value(
+            "tftp.max_transfers_per_client",
+            "a client that may have no transfer cannot boot: at least 1".to_owned(),
+        )),
+        Some(most) => to.max_transfers_per_client = most,
+    }
 }
 
 fn take_machines(config: &mut Config, machines: Vec<wire::Machine>, findings: &mut Vec<Finding>) {

@@ -73,6 +73,8 @@ pub struct Tftp {
     pub max_block: Option<BlockSize>,
     /// The block number that follows 65535: 0 or 1.
     pub rollover: u16,
+    /// Transfers that one client address may have at a time.
+    pub max_transfers_per_client: u32,
 }
 
 /// Certificate of the HTTPS boot endpoint; without one, an own CA issues it.
@@ -239,6 +241,7 @@ impl Default for Tftp {
             max_window: WindowSize::try_from(64).unwrap_or(WindowSize::DEFAULT),
             max_block: None,
             rollover: 0,
+            max_transfers_per_client: 8192,
         }
     }
 }

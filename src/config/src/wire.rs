@@ -73,6 +73,7 @@ pub(crate) struct Tftp {
     pub(crate) max_window: Option<u32>,
     pub(crate) max_block: Option<u32>,
     pub(crate) rollover: Option<u16>,
+    pub(crate) max_transfers_per_client: Option<u32>,
 }
 
 #[derive(Default, Deserialize)]

@@ -89,6 +89,8 @@ pub struct TftpConfig {
     pub max_block: u16,
     /// The block number that follows 65535: 0, or 1 for the clients that count so.
     pub rollover: u16,
+    /// Transfers that one client address may have at a time, in one worker.
+    pub max_transfers_per_client: u32,
 }
 
 impl Default for TftpConfig {
@@ -98,6 +100,7 @@ impl Default for TftpConfig {
             max_window: 64,
             max_block: limits::TFTP_BLOCK_MAX,
             rollover: 0,
+            max_transfers_per_client: limits::TRANSFERS_PER_CLIENT,
         }
     }
 }

@@ -256,6 +256,7 @@ fn settings(config: &EngineConfig, workers: usize) -> Result<Vec<Settings>, Engi
         max_window,
         max_block,
         rollover,
+        max_per_client: tftp.max_transfers_per_client,
         ports: ports.as_ref().map(|ports| {
             ports
                 .iter()

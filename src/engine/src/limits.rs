@@ -51,7 +51,10 @@ pub(crate) const SEND_BYTES: usize = 65507;
 /// Empty packets that are kept for the next send.
 pub(crate) const PACKET_POOL: usize = 1024;
 /// TFTP transfers that one worker holds at a time.
-pub(crate) const TRANSFERS: usize = 8192;
+pub(crate) const TRANSFERS: usize = 16384;
+/// How many of them one client address may have unless the configuration says otherwise: a whole
+/// lab behind one address, and still half of the worker is left to everybody else.
+pub(crate) const TRANSFERS_PER_CLIENT: u32 = 8192;
 /// The largest TFTP block in bytes (RFC 2348).
 pub(crate) const TFTP_BLOCK_MAX: u16 = 65464;
 /// The largest TFTP window in blocks that the configuration may grant.
@@ -76,6 +79,8 @@ const _: () = assert!(
     (COMPLETIONS as usize)
         > DATAGRAM_BUFFERS as usize + STREAM_BUFFERS as usize + SEND_SLOTS + 2 * CONNECTIONS
 );
+// Nobody takes a whole worker by default.
+const _: () = assert!(TRANSFERS_PER_CLIENT as usize <= TRANSFERS / 2);
 // Buffer rings are powers of two.
 const _: () = assert!(DATAGRAM_BUFFERS.is_power_of_two() && STREAM_BUFFERS.is_power_of_two());
 // A block with its header fits one send.

@@ -77,6 +77,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
         max_window: 64u32.try_into().unwrap(),
         max_block: 1468u32.try_into().unwrap(),
         rollover: Rollover::Zero,
+        max_per_client: 100,
         ports,
     };
     let reporter = Reporter::new(events, metrics);

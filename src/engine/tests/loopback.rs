@@ -56,8 +56,10 @@ impl Lab {
     }
 }
 
+/// A loopback address of this process: TFTP data ports of other servers are not in its way.
 fn loopback() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    SocketAddr::from((Ipv4Addr::new(127, 128 | high, low, 1), 0))
 }
 
 fn quiet(driver: DriverChoice) -> EngineConfig {
@@ -274,6 +276,43 @@ fn refusals_say_why_on_the_wire_and_in_events() {
         assert_eq!(&answer[..4], [0, 5, 0, 5]);
         socket.send_to(&[0, 4, 0, 1], from).unwrap();
         lab.expect(|what| matches!(what, What::Finished { bytes: 10, .. }));
+    }
+}
+
+#[test]
+fn one_address_has_no_more_transfers_than_it_may() {
+    for driver in DRIVERS {
+        let mut config = EngineConfig {
+            tftp: Some(loopback()),
+            ..quiet(driver)
+        };
+        config.transfers.max_transfers_per_client = 3;
+        let lab = lab(config, 10);
+        let server = lab.address("tftp");
+        let clients: Vec<_> = (0..4).map(|_| client()).collect();
+        let mut packet = [0; 512];
+        let mut ask = |client: &UdpSocket| {
+            client.send_to(&request("test.bin", &[]), server).unwrap();
+            let (length, from) = client.recv_from(&mut packet).unwrap();
+            (packet[..length].to_vec(), from)
+        };
+        let (_, from) = ask(&clients[0]);
+        ask(&clients[1]);
+        ask(&clients[2]);
+        let (refused, _) = ask(&clients[3]);
+        assert_eq!(refused[..4], [0, 5, 0, 0]);
+        lab.expect(|what| {
+            matches!(what, What::Refused { reason, .. } if reason.code == "tftp.too-many-transfers")
+        });
+        // Asking again for a transfer of its own is no new one.
+        let (again, _) = ask(&clients[1]);
+        assert_eq!(again[..4], [0, 3, 0, 1]);
+        // Another address has its own share, and a transfer that ends gives its place back.
+        let other = client_at(SocketAddr::from(([127, 0, 0, 2], 0)));
+        assert_eq!(ask(&other).0[..4], [0, 3, 0, 1]);
+        clients[0].send_to(&[0, 4, 0, 1], from).unwrap();
+        lab.expect(|what| matches!(what, What::Finished { .. }));
+        assert_eq!(ask(&clients[3]).0[..4], [0, 3, 0, 1]);
     }
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
                 .max_block
                 .map_or(defaults.max_block, |block| block.get()),
             rollover: config.tftp.rollover,
+            max_transfers_per_client: config.tftp.max_transfers_per_client,
         },
         style: style(config),
         ..EngineConfig::default()

@@ -139,6 +139,7 @@ fn every_key_is_taken() {
         max_window = 16
         max_block = 1024
         rollover = 1
+        max_transfers_per_client = 16
         [tls]
         dhe = false
         [[machine]]
@@ -154,6 +155,7 @@ fn every_key_is_taken() {
     assert_eq!(config.tftp.max_window.get(), 16);
     assert_eq!(config.tftp.max_block.map(BlockSize::get), Some(1024));
     assert_eq!(config.tftp.rollover, 1);
+    assert_eq!(config.tftp.max_transfers_per_client, 16);
     assert!(!config.tls.dhe);
     let machine = &config.machines[0];
     let mac = MacAddress::new([0x52, 0x54, 0, 0x99, 0, 1]);

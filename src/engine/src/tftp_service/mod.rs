@@ -1,8 +1,8 @@
 //! TFTP: requests, transfers, their timers.
 
+mod clients;
 mod data_ports;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,6 +24,7 @@ use crate::interfaces::Interfaces;
 use crate::limits;
 use crate::report::{Reporter, transfer_id};
 use crate::wheel::Wheel;
+use clients::Clients;
 
 const RRQ: [u8; 2] = [0, 1];
 const ERROR: [u8; 2] = [0, 5];
@@ -34,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) max_window: WindowSize,
     pub(crate) max_block: BlockSize,
     pub(crate) rollover: Rollover,
+    pub(crate) max_per_client: u32,
     /// `None`: data leaves from the request port.
     pub(crate) ports: Option<Vec<u16>>,
 }
@@ -47,7 +49,7 @@ pub(crate) struct TftpService {
     requests: Vec<SocketId>,
     data_ports: Option<DataPorts>,
     transfers: Slab<Active>,
-    by_client: HashMap<SocketAddr, u32>,
+    clients: Clients,
     wheel: Wheel,
     draining: bool,
 }
@@ -78,13 +80,13 @@ impl TftpService {
         let ports = settings.ports.clone();
         Self {
             data_ports: ports.map(|ports| DataPorts::new(addresses, ports)),
+            clients: Clients::new(settings.max_per_client),
             settings,
             catalog,
             reporter,
             interfaces: Interfaces::default(),
             requests: requests.iter().map(|(socket, _)| *socket).collect(),
             transfers: Slab::with_capacity(limits::TRANSFERS),
-            by_client: HashMap::with_capacity(limits::TRANSFERS),
             wheel: Wheel::new(now),
             draining: false,
         }
@@ -100,7 +102,7 @@ impl TftpService {
         now: Instant,
     ) {
         let asks = self.requests.contains(&socket);
-        if let Some(&slot) = self.by_client.get(&arrival.source)
+        if let Some(slot) = self.clients.slot(&arrival.source)
             && let Some(active) = self.transfers.get_mut(slot as usize)
             && (active.socket == socket || asks && bytes.starts_with(&RRQ))
         {
@@ -191,6 +193,13 @@ impl TftpService {
                 "the server has as many transfers as it takes: try again",
             ));
         }
+        if !self.clients.may_begin(arrival.source.ip()) {
+            return Err(Refusal::new(
+                error_code::UNDEFINED,
+                "tftp.too-many-transfers",
+                "this address has as many transfers as the server lets it have",
+            ));
+        }
         let socket = match &mut self.data_ports {
             None => requests,
             Some(ports) => ports
@@ -214,7 +223,7 @@ impl TftpService {
             started: false,
             told: (now, 0),
         }) as u32;
-        self.by_client.insert(arrival.source, slot);
+        self.clients.insert(arrival.source, slot);
         self.reporter.metrics.tftp.active.inc();
         Ok((slot, output))
     }
@@ -291,7 +300,7 @@ impl TftpService {
         let Some(mut active) = self.transfers.try_remove(slot as usize) else {
             return;
         };
-        self.by_client.remove(&active.arrival.source);
+        self.clients.remove(&active.arrival.source);
         let tftp = &self.reporter.metrics.tftp;
         tftp.active.dec();
         let (id, bytes) = (active.id, active.transfer.acked_bytes());
