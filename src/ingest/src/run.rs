@@ -448,7 +448,8 @@ impl Running {
     ) -> io::Result<()> {
         let content = self.setup.control.map(&self.setup.blobs.path(&sha256))?;
         if is_below(&path.to_lowercase(), "boot") && stamp.size <= MAX_PREFAULT {
-            content.prefault();
+            // Only a first client would wait for what cannot be read now.
+            let _ = content.read_in(0..stamp.size);
         }
         let modified = stamp.modified().unwrap_or(found.modified);
         let file = Arc::new(File {
