@@ -407,3 +407,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_window_that_left_late_is_neither_a_loss_nor_a_slow_network() {
+    let now = epoch();
+    let options = "blksize\x001468\0windowsize\x004\0";
+    let (mut transfer, _) = start(options, 100_000, now);
+    let _ = window(transfer.handle(&ack(0), now + MS));
+    let (waited, left) = (60_000 * MS, now + 60_001 * MS);
+    transfer.delayed(waited);
+    assert!(transfer.timeout().is_some_and(|at| at > left));
+    let next = window(transfer.handle(&ack(4), left + MS));
+    assert_eq!((next.first_number, transfer.resent_bytes()), (5, 0));
+    // The round trip took a millisecond: the next loss is noticed as soon as ever.
+    assert!(transfer.timeout().is_some_and(|at| at <= left + 300 * MS));
+}

@@ -4,6 +4,8 @@
 //! reason codes are found in a small table without a lock. Only the first sight of a reason code
 //! allocates.
 
+mod memory;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bootstorm_proto::dhcp::Asker;
@@ -15,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::codes::{Codes, Label};
 use crate::event::Protocol;
+pub use memory::Memory;
 
 /// The metrics of this process.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub struct Metrics {
     pub planes: Planes,
     /// Images.
     pub catalog: CatalogGauges,
+    /// What of them is in memory.
+    pub memory: Memory,
     /// Web service.
     pub web: WebService,
     /// When the server's certificate ends, in seconds since 1970; 0 while there is none.
@@ -59,6 +64,7 @@ impl Metrics {
         let tls = Tls::register(r);
         let planes = Planes::register(r);
         let catalog = CatalogGauges::register(r);
+        let memory = Memory::register(r);
         let web = WebService::register(r);
         let certificate_expiry = gauge(
             r,
@@ -81,6 +87,7 @@ impl Metrics {
             tls,
             planes,
             catalog,
+            memory,
             web,
             certificate_expiry,
         }

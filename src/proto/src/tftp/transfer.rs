@@ -287,6 +287,26 @@ impl Transfer {
         Output::PacketThenDone(packet, Outcome::FileChanged)
     }
 
+    /// The last window left so much later than it was given out, since the server itself was not
+    /// ready: the time between is not the client's silence, and no part of a round trip.
+    pub fn delayed(&mut self, by: Duration) {
+        let Wake {
+            retransmit,
+            burst,
+            restart,
+        } = &mut self.wake;
+        for at in [burst, restart].into_iter().flatten() {
+            *at += by;
+        }
+        *retransmit += by;
+        self.sent_at += by;
+        self.flight_at += by;
+        self.progress_at += by;
+        if let Some((at, _)) = &mut self.rewound {
+            *at += by;
+        }
+    }
+
     /// Length of the file.
     #[must_use]
     pub fn file_len(&self) -> u64 {
