@@ -7,6 +7,7 @@ mod timers;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bootstorm_proto::http::BootResponse;
@@ -16,9 +17,10 @@ use self::connection::{Connection, Step};
 use self::shared::Shared;
 use self::timers::Timers;
 use crate::config::Seams;
-use crate::driver::{ConnId, Driver};
+use crate::driver::{ConnId, Driver, Reader};
 use crate::handoff::Ticket;
 use crate::limits;
+use crate::read_in::ReadIns;
 use crate::tls::Stream;
 
 /// What a listener speaks.
@@ -37,11 +39,13 @@ pub(crate) struct HttpService {
     /// By the driver's slot.
     connections: Vec<Option<Box<Connection>>>,
     timers: Timers,
+    read_ins: ReadIns<ConnId>,
 }
 
 impl HttpService {
     pub(crate) fn new(worker: u16, seams: Seams) -> Self {
         Self {
+            read_ins: ReadIns::new(Reader::Http, Arc::clone(&seams.metrics)),
             shared: Shared::new(worker, seams),
             connections: Vec::new(),
             timers: Timers::default(),
@@ -161,6 +165,22 @@ impl HttpService {
         }
     }
 
+    /// A cold range was read in, or could not be: those who wait for it go on.
+    pub(crate) fn was_read_in<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        number: u32,
+        result: &std::io::Result<()>,
+        now: Instant,
+    ) {
+        for conn in self.read_ins.done(number, result, now) {
+            if let Some(connection) = find(&mut self.connections, conn) {
+                connection.was_read_in(now);
+                self.drive(driver, conn, now);
+            }
+        }
+    }
+
     /// When [`HttpService::timeout`] is to be called next.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.timers.next()
@@ -215,13 +235,23 @@ impl HttpService {
         let Some(connection) = find(&mut self.connections, conn) else {
             return;
         };
-        match connection.step(&mut self.shared, now) {
-            Step::Write(piece) => driver.write(conn, piece),
-            Step::Wait => {}
-            Step::Close => {
-                driver.close(conn);
-                return self.forget(conn);
+        loop {
+            match connection.step(&mut self.shared, now) {
+                Step::Load => {
+                    let reads = &mut self.read_ins;
+                    connection.load(|file, part, until| {
+                        reads.may_send(driver, file, part, until, || conn, now)
+                    });
+                    continue;
+                }
+                Step::Write(piece) => driver.write(conn, piece),
+                Step::Wait => {}
+                Step::Close => {
+                    driver.close(conn);
+                    return self.forget(conn);
+                }
             }
+            break;
         }
         let deadline = connection.deadline();
         self.timers.set(conn, &mut connection.alarm, deadline);

@@ -11,6 +11,7 @@ mod interfaces;
 mod limits;
 mod listeners;
 mod ports;
+mod read_in;
 mod report;
 mod steering;
 mod tftp_service;

@@ -62,6 +62,13 @@ pub(crate) const TFTP_WINDOW_MAX: u16 = 1024;
 /// How often a transfer's progress is told at most.
 pub(crate) const PROGRESS: Duration = Duration::from_millis(500);
 
+/// Cold ranges that each service of a worker has read in at a time.
+pub(crate) const READ_INS: usize = 256;
+/// Bytes behind what is sent that are read in before they are asked for.
+pub(crate) const READ_AHEAD: u64 = 4 << 20;
+/// Threads that read for one worker where there is no io_uring.
+pub(crate) const READ_IN_THREADS: usize = 4;
+
 /// Answers of the control plane that wait for one worker.
 pub(crate) const ANSWERS: usize = 1024;
 
@@ -77,7 +84,11 @@ const _: () = assert!(DATAGRAM >= 1472 + 256);
 // Every buffer and every send can complete between two turns without overflowing the queue.
 const _: () = assert!(
     (COMPLETIONS as usize)
-        > DATAGRAM_BUFFERS as usize + STREAM_BUFFERS as usize + SEND_SLOTS + 2 * CONNECTIONS
+        > DATAGRAM_BUFFERS as usize
+            + STREAM_BUFFERS as usize
+            + SEND_SLOTS
+            + 2 * CONNECTIONS
+            + 2 * READ_INS
 );
 // Nobody takes a whole worker by default.
 const _: () = assert!(TRANSFERS_PER_CLIENT as usize <= TRANSFERS / 2);

@@ -10,7 +10,7 @@ use bootstorm_proto::http::BootResponse;
 use crossbeam_channel::Receiver;
 
 use crate::dhcp_service::{DhcpService, Scope};
-use crate::driver::{Arrival, Driver, Event, ListenerId, SocketId};
+use crate::driver::{Arrival, Driver, Event, ListenerId, Reader, SocketId};
 use crate::handoff::Ticket;
 use crate::http_service::{Ends, HttpService, ListenerKind};
 use crate::tftp_service::TftpService;
@@ -158,6 +158,13 @@ impl<D: Driver> Worker<D> {
             }
             Event::Closed { conn, error } => {
                 self.http.closed(&mut self.driver, conn, error, now);
+            }
+            Event::ReadIn { read, result } => {
+                let (driver, number) = (&mut self.driver, read.number);
+                match read.reader {
+                    Reader::Tftp => self.tftp.was_read_in(driver, number, &result, now),
+                    Reader::Http => self.http.was_read_in(driver, number, &result, now),
+                }
             }
             Event::Woken => {}
         }

@@ -1,5 +1,8 @@
 //! The whole worker in the simulated network.
 
+#[path = "worker_tests/cold.rs"]
+mod cold;
+
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -51,6 +54,7 @@ struct Lab {
     worker: Worker<Sim>,
     events: Receiver<BootEvent>,
     content: Vec<u8>,
+    metrics: Arc<Metrics>,
 }
 
 fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> Lab {
@@ -80,7 +84,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
         max_per_client: 100,
         ports,
     };
-    let reporter = Reporter::new(events, metrics);
+    let reporter = Reporter::new(events, Arc::clone(&metrics));
     let now = crate::driver::Driver::now(&driver);
     let requests = [(tftp, server())];
     let worker = Worker {
@@ -102,6 +106,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
         worker,
         events: seen,
         content,
+        metrics,
     }
 }
 
@@ -126,6 +131,8 @@ struct Machine {
     /// Vanishes after so many blocks.
     blocks_left: u32,
     double_acks: bool,
+    /// Sends an ERROR when it has heard nothing for so long.
+    gives_up_after: Option<Duration>,
     fetched: Rc<RefCell<Fetched>>,
 }
 
@@ -143,6 +150,7 @@ impl Machine {
             patience: Duration::from_secs(1),
             blocks_left: u32::MAX,
             double_acks: false,
+            gives_up_after: None,
             fetched: Rc::clone(&fetched),
         };
         (machine, fetched)
@@ -163,7 +171,7 @@ impl Host for Machine {
         if self.blocks_left == 0 || self.peer.is_some_and(|peer| peer != from) {
             return;
         }
-        self.ask_at = Some(now + self.patience);
+        self.ask_at = Some(now + self.gives_up_after.unwrap_or(self.patience));
         match bytes {
             [0, 6, ..] => {
                 self.peer = Some(from);
@@ -211,6 +219,9 @@ impl Host for Machine {
         self.ask_at = Some(now + self.patience);
         if self.blocks_left == 0 {
             self.ask_at = None;
+        } else if let (true, Some(peer), Some(_)) = (self.begun, self.peer, self.gives_up_after) {
+            self.ask_at = None;
+            out.push((peer, b"\0\x05\0\0enough\0".to_vec()));
         } else if self.begun {
             self.acknowledge(self.expected.wrapping_sub(1), out);
         } else if self.peer.is_some() {

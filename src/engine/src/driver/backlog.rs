@@ -86,6 +86,9 @@ impl Backlog {
         let Load::Blocks(blocks) = &part.load else {
             return Some(part);
         };
+        if error == libc::EFAULT {
+            blocks.unreadable();
+        }
         if !segmentation || blocks.count() == 1 {
             return Some(part);
         }

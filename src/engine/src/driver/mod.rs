@@ -115,8 +115,31 @@ pub enum Event {
         /// What broke it, if it was not a plain end.
         error: Option<std::io::ErrorKind>,
     },
+    /// What [`Driver::read_in`] asked for is in memory, or cannot be read.
+    ReadIn {
+        /// What was asked for.
+        read: ReadToken,
+        /// How it came out, for [`Mapping::was_read_in`](bootstorm_catalog::Mapping::was_read_in).
+        result: std::io::Result<()>,
+    },
     /// [`Waker::wake`] was called.
     Woken,
+}
+
+/// Names a range that is read in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadToken {
+    /// Who waits for it.
+    pub(crate) reader: Reader,
+    /// Which of the reader's.
+    pub(crate) number: u32,
+}
+
+/// Who has ranges read in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    Tftp,
+    Http,
 }
 
 /// A datagram, or a whole TFTP window, to be sent.
@@ -172,6 +195,13 @@ pub enum Piece {
 }
 
 impl Piece {
+    /// The kernel could not read it (EFAULT): whoever sends more of the file is told.
+    pub(crate) fn unreadable(&self) {
+        if let Self::Mapped(file, _) = self {
+            file.content.condemn();
+        }
+    }
+
     /// The bytes; none where the range leaves the file.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
@@ -269,6 +299,16 @@ pub trait Driver {
     /// Ends a connection: orderly when nothing is under way (what was written still arrives), else
     /// at once. No event names it afterwards; closing twice does nothing.
     fn close(&mut self, conn: ConnId);
+
+    /// Reads a cold range of a file from the disk while everything else goes on;
+    /// [`Event::ReadIn`] tells when it is there.
+    fn read_in(&mut self, file: Arc<File>, range: Range<u64>, read: ReadToken);
+
+    /// The first part of `range` that is not in memory: sending it as it is would stop the whole
+    /// worker until the disk has answered.
+    fn first_cold(&self, file: &File, range: Range<u64>, now: Instant) -> Option<Range<u64>> {
+        file.content.first_cold(range, now)
+    }
 
     /// The clock: monotonic time, virtual in the simulated driver.
     fn now(&self) -> Instant;

@@ -77,6 +77,11 @@ impl Blocks {
         self.count
     }
 
+    /// The kernel could not read the map (EFAULT): whoever sends more of it is told.
+    pub(super) fn unreadable(&self) {
+        self.file.content.condemn();
+    }
+
     /// Keeps the first `count` blocks and answers the rest, if there is one.
     pub(super) fn split_off(&mut self, count: u16) -> Option<Self> {
         let left = self.count.checked_sub(count).filter(|left| *left > 0)?;

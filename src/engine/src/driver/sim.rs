@@ -5,12 +5,16 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use bootstorm_catalog::File;
 
 use super::backlog::Backlog;
 use super::{
-    Arrival, Buffer, Busy, ConnId, Driver, Event, ListenerId, Packet, Piece, SocketId, Transmit,
-    Waker,
+    Arrival, Buffer, Busy, ConnId, Driver, Event, ListenerId, Packet, Payload, Piece, ReadToken,
+    SocketId, Transmit, Waker,
 };
 
 /// A machine in the simulated network.
@@ -60,6 +64,13 @@ pub(crate) struct Sim {
     /// Bytes written to each connection.
     pub(crate) written: HashMap<u32, Vec<u8>>,
     open: HashMap<u32, u32>,
+    /// Parts of any file that are not in memory.
+    pub(crate) cold: Vec<Range<u64>>,
+    /// How long the disk takes for one of them.
+    pub(crate) disk: Duration,
+    reading: VecDeque<(Instant, Range<u64>, ReadToken)>,
+    /// Parts that were read.
+    pub(crate) reads: u64,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +100,10 @@ impl Sim {
             sent: 0,
             written: HashMap::new(),
             open: HashMap::new(),
+            cold: Vec::new(),
+            disk: Duration::ZERO,
+            reading: VecDeque::new(),
+            reads: 0,
         }
     }
 
@@ -136,7 +151,10 @@ impl Sim {
 
     /// Whether anything will happen by itself.
     pub(crate) fn has_more(&self) -> bool {
-        !self.events.is_empty() || !self.flying.is_empty() || self.next_host().is_some()
+        !self.events.is_empty()
+            || !self.flying.is_empty()
+            || !self.reading.is_empty()
+            || self.next_host().is_some()
     }
 
     fn random(&mut self) -> u64 {
@@ -172,6 +190,16 @@ impl Sim {
                 to,
                 bytes: bytes.clone(),
             }));
+        }
+    }
+
+    /// The disk, which does one thing at a time, has read.
+    fn was_read_in(&mut self) {
+        if let Some((_, range, read)) = self.reading.pop_front() {
+            self.reads += 1;
+            self.cold.retain(|cold| *cold != range);
+            let result = Ok(());
+            self.events.push_back(Event::ReadIn { read, result });
         }
     }
 
@@ -258,12 +286,15 @@ impl Driver for Sim {
         while self.events.is_empty() {
             let flight = self.flying.peek().map(|Reverse(flight)| flight.at);
             let host = self.next_host();
-            let next = [flight, host.map(|(at, _)| at), until];
+            let disk = self.reading.front().map(|(at, ..)| *at);
+            let next = [disk, flight, host.map(|(at, _)| at), until];
             let Some(next) = next.into_iter().flatten().min() else {
                 return Ok(());
             };
             self.now = self.now.max(next);
-            if flight == Some(next) {
+            if disk == Some(next) {
+                self.was_read_in();
+            } else if flight == Some(next) {
                 if let Some(Reverse(flight)) = self.flying.pop() {
                     self.land(flight);
                 }
@@ -294,6 +325,21 @@ impl Driver for Sim {
 
     fn send(&mut self, transmit: Transmit) -> Result<(), (Busy, Transmit)> {
         let from = self.sockets[transmit.socket.0 as usize];
+        if let Payload::Window {
+            file,
+            offset,
+            blocks,
+            block_size,
+            ..
+        } = &transmit.payload
+        {
+            let end = offset + u64::from(*blocks) * u64::from(*block_size);
+            let cold = self.first_cold(file, *offset..end, self.now);
+            assert_eq!(
+                cold, None,
+                "a window at {offset} was sent before it was read in"
+            );
+        }
         self.backlog.push(transmit)?;
         while let Some(part) = self.backlog.pop() {
             for datagram in part.datagrams() {
@@ -320,6 +366,16 @@ impl Driver for Sim {
 
     fn close(&mut self, conn: ConnId) {
         self.open.remove(&conn.slot);
+    }
+
+    fn read_in(&mut self, _: Arc<File>, range: Range<u64>, read: ReadToken) {
+        let last = self.reading.back().map_or(self.now, |(at, ..)| *at);
+        self.reading.push_back((last + self.disk, range, read));
+    }
+
+    fn first_cold(&self, _: &File, range: Range<u64>, _: Instant) -> Option<Range<u64>> {
+        let overlaps = |cold: &&Range<u64>| cold.start < range.end && range.start < cold.end;
+        self.cold.iter().find(overlaps).cloned()
     }
 
     fn now(&self) -> Instant {

@@ -25,6 +25,8 @@ pub(super) struct Response {
     pub(super) bytes: Vec<u8>,
     /// The rest of the body.
     pub(super) file: Option<(Arc<File>, Range<u64>)>,
+    /// Up to where that is known to be in memory.
+    pub(super) loaded: u64,
     /// How many of `bytes` belong to the body of a transfer.
     pub(super) inlined: u64,
     /// What follows it.
@@ -39,10 +41,23 @@ impl Response {
         Self {
             bytes,
             file: None,
+            loaded: 0,
             inlined: 0,
             keep_alive,
             transfer: None,
         }
+    }
+
+    /// The file was found to be harmed.
+    pub(super) fn is_harmed(&self) -> bool {
+        let file = self.file.as_ref();
+        file.is_some_and(|(file, _)| !file.is_intact())
+    }
+
+    /// The next part of the file has to be looked for before anything is written.
+    pub(super) fn needs_load(&self) -> bool {
+        let next = self.file.as_ref().filter(|(_, rest)| !rest.is_empty());
+        next.is_some_and(|(_, rest)| rest.start >= self.loaded)
     }
 }
 
@@ -154,8 +169,16 @@ pub(super) fn full(shared: &mut Shared, origin: Origin) -> Response {
     )
 }
 
-/// A copy that was changed behind the server's back.
-pub(super) const FILE_CHANGED: &str = "http.file-changed";
+/// A copy that was changed behind the server's back, or that the disk does not give any more.
+pub(super) fn file_changed() -> Reason {
+    Reason {
+        code: FILE_CHANGED,
+        text: COPY_HARMED.into(),
+    }
+}
+
+const FILE_CHANGED: &str = "http.file-changed";
+const COPY_HARMED: &str = "the server's copy of the file was changed from outside or is unreadable";
 
 const IMAGES: &str = "/images/";
 const RETRY_SECONDS: u32 = 2;
@@ -178,12 +201,7 @@ fn image(
         return refuse(shared, 405, "http.method", "images are fetched, not sent");
     }
     match shared.seams.catalog.snapshot().file(path) {
-        Ok(file) if !file.is_intact() => refuse(
-            shared,
-            503,
-            FILE_CHANGED,
-            "the server's copy of the file was changed from outside",
-        ),
+        Ok(file) if !file.is_intact() => refuse(shared, 503, FILE_CHANGED, COPY_HARMED),
         Ok(file) => whole_or_part(head, file, asked, origin, shared, now),
         Err(LookupError::NotFound) => refuse(
             shared,
@@ -244,8 +262,10 @@ fn whole_or_part(
         let started = shared.started(origin.peer, origin.protocol, path, size, now);
         response.transfer = Some(started);
     }
+    file.content.count_use();
+    let warm = size <= limits::HTTP_INLINE && file.content.first_cold(range.clone(), now).is_none();
     match file.content.range(range.clone()) {
-        Some(content) if size <= limits::HTTP_INLINE => {
+        Some(content) if warm => {
             response.bytes.extend_from_slice(content);
             response.inlined = size;
         }

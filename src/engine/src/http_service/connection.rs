@@ -1,8 +1,11 @@
 //! One connection of the boot endpoint, as a state machine: bytes in, pieces out.
 
 use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bootstorm_catalog::File;
 use bootstorm_proto::http::{self, BadRequest, BootResponse, Next, ResponseHead};
 use bootstorm_telemetry::event::{Protocol, Reason};
 
@@ -20,6 +23,8 @@ use crate::tls::{Fed, Stream};
 pub(super) enum Step {
     /// Nothing, until something happens or the deadline has come.
     Wait,
+    /// Look whether what is written next is in memory, with [`Connection::load`].
+    Load,
     /// Write this.
     Write(Piece),
     /// End the connection.
@@ -35,6 +40,8 @@ pub(super) struct Connection {
     requests: http::Connection,
     phase: Phase,
     writing: Option<Writing>,
+    /// What comes next has to be read from the disk first.
+    cold: bool,
     /// The client sends nothing more; it may still read.
     ended: bool,
     deadline: Instant,
@@ -99,6 +106,7 @@ impl Connection {
             requests: http::Connection::default(),
             phase,
             writing: None,
+            cold: false,
             ended: false,
             deadline: now + patience,
             alarm: None,
@@ -150,7 +158,11 @@ impl Connection {
             return;
         };
         if bytes < writing.wire {
-            return self.lost(shared, client_gone());
+            let reason = match &self.phase {
+                Phase::Sending(response) if response.is_harmed() => answer::file_changed(),
+                _ => client_gone(),
+            };
+            return self.lost(shared, reason);
         }
         let plain = u64::try_from(writing.plain).unwrap_or(u64::MAX);
         shared.seams.metrics.http.sent(self.origin.protocol, plain);
@@ -204,6 +216,8 @@ impl Connection {
                 let response = answer::no_answer(shared, self.origin, *asked);
                 self.send(response, now);
             }
+            // The disk makes it wait, not the client.
+            Phase::Sending(_) if self.cold => self.patience(now, limits::HTTP_STALL),
             Phase::Sending(_) => {
                 let reason = Reason {
                     code: "http.stalled",
@@ -220,6 +234,29 @@ impl Connection {
         }
     }
 
+    /// Asks `may_send` about the part of the file that is written next: file, part, and where the
+    /// client's wish ends. If it says no, the connection waits for [`Connection::was_read_in`].
+    pub(super) fn load(&mut self, may_send: impl FnOnce(&Arc<File>, Range<u64>, u64) -> bool) {
+        if let Phase::Sending(response) = &mut self.phase
+            && let Some((file, rest)) = &response.file
+        {
+            let end = rest.end.min(rest.start.saturating_add(limits::HTTP_PIECE));
+            if may_send(file, rest.start..end, rest.end) {
+                response.loaded = end;
+            } else {
+                self.cold = true;
+            }
+        }
+    }
+
+    /// It is worth another look.
+    pub(super) fn was_read_in(&mut self, now: Instant) {
+        self.cold = false;
+        if matches!(self.phase, Phase::Sending(_)) {
+            self.patience(now, limits::HTTP_STALL);
+        }
+    }
+
     /// The server stops: idle connections end.
     pub(super) fn drain(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Reading) && !self.requests.is_mid_request() {
@@ -232,7 +269,7 @@ impl Connection {
         if matches!(self.phase, Phase::Gone) {
             return Step::Close;
         }
-        if self.writing.is_some() {
+        if self.writing.is_some() || self.cold {
             return Step::Wait;
         }
         loop {
@@ -382,18 +419,18 @@ impl Connection {
         let Phase::Sending(response) = &mut self.phase else {
             return None;
         };
-        if response.file.as_ref().is_some_and(|(f, _)| !f.is_intact()) {
-            let reason = Reason {
-                code: answer::FILE_CHANGED,
-                text: "the server's copy of the file was changed from outside".into(),
-            };
-            self.lost(shared, reason);
-            return None;
+        if !response.is_harmed() && response.needs_load() {
+            return Some(Step::Load);
         }
         let (piece, writing) = match &mut self.tls {
             None => plain_piece(response),
             Some(tls) => sealed_piece(response, tls, shared),
         };
+        // Asked after sealing: what was read of a harmed copy must not leave.
+        if response.is_harmed() {
+            self.lost(shared, answer::file_changed());
+            return None;
+        }
         if writing.wire > 0 {
             self.writing = Some(writing);
             return Some(Step::Write(piece));
@@ -457,7 +494,7 @@ fn plain_piece(response: &mut Response) -> (Piece, Writing) {
     if response.bytes.is_empty()
         && let Some((file, range)) = &mut response.file
     {
-        let end = range.end.min(range.start + limits::HTTP_PIECE);
+        let end = response.loaded.min(range.start + limits::HTTP_PIECE);
         let piece = range.start..end;
         range.start = end;
         let body = piece.end - piece.start;
@@ -504,7 +541,7 @@ fn sealed_piece(
         && plain < room
     {
         let room = u64::try_from(room - plain).unwrap_or(u64::MAX);
-        let end = range.end.min(range.start.saturating_add(room));
+        let end = response.loaded.min(range.start.saturating_add(room));
         let content = file.content.range(range.start..end).unwrap_or_default();
         tls.seal(content, &mut out);
         plain += content.len();

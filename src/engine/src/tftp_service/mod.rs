@@ -19,14 +19,16 @@ use slab::Slab;
 
 pub(crate) use data_ports::DataPorts;
 
-use crate::driver::{Arrival, Driver, Payload, SocketId, Transmit};
+use crate::driver::{Arrival, Driver, Payload, Reader, SocketId, Transmit};
 use crate::interfaces::Interfaces;
 use crate::limits;
+use crate::read_in::ReadIns;
 use crate::report::{Reporter, transfer_id};
 use crate::wheel::Wheel;
 use clients::Clients;
 
 const RRQ: [u8; 2] = [0, 1];
+const ACK: [u8; 2] = [0, 4];
 const ERROR: [u8; 2] = [0, 5];
 
 /// What a worker's TFTP grants.
@@ -51,6 +53,7 @@ pub(crate) struct TftpService {
     transfers: Slab<Active>,
     clients: Clients,
     wheel: Wheel,
+    read_ins: ReadIns<(u32, TransferId)>,
     draining: bool,
 }
 
@@ -63,6 +66,8 @@ struct Active {
     id: TransferId,
     /// The first block has left: it was more than a question for the size.
     started: bool,
+    /// A window that waits for the disk, and since when.
+    waiting: Option<(Window, Instant)>,
     /// When and up to where progress was last told.
     told: (Instant, u64),
 }
@@ -83,6 +88,7 @@ impl TftpService {
             clients: Clients::new(settings.max_per_client),
             settings,
             catalog,
+            read_ins: ReadIns::new(Reader::Tftp, Arc::clone(&reporter.metrics)),
             reporter,
             interfaces: Interfaces::default(),
             requests: requests.iter().map(|(socket, _)| *socket).collect(),
@@ -106,6 +112,10 @@ impl TftpService {
             && let Some(active) = self.transfers.get_mut(slot as usize)
             && (active.socket == socket || asks && bytes.starts_with(&RRQ))
         {
+            if active.waiting.is_some() && bytes.starts_with(&ACK) {
+                // It answers less than what is about to leave.
+                return;
+            }
             let output = active.transfer.handle(bytes, now);
             let anew = matches!(output, Output::Done(Outcome::Restarted));
             self.carry_out(driver, slot, output, now);
@@ -135,6 +145,27 @@ impl TftpService {
             };
             let output = active.transfer.handle_timeout(now);
             self.carry_out(driver, slot, output, now);
+        }
+    }
+
+    /// A cold range was read in, or could not be: those who wait for it go on.
+    pub(crate) fn was_read_in<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        number: u32,
+        result: &std::io::Result<()>,
+        now: Instant,
+    ) {
+        for (slot, id) in self.read_ins.done(number, result, now) {
+            if let Some(active) = self.transfers.get_mut(slot as usize)
+                && active.id == id
+                && let Some((window, since)) = active.waiting.take()
+            {
+                active
+                    .transfer
+                    .delayed(now.saturating_duration_since(since));
+                self.carry_out(driver, slot, Output::Window(window), now);
+            }
         }
     }
 
@@ -221,9 +252,11 @@ impl TftpService {
             arrival: *arrival,
             id: transfer_id(),
             started: false,
+            waiting: None,
             told: (now, 0),
         }) as u32;
         self.clients.insert(arrival.source, slot);
+        self.transfers[slot as usize].file.content.count_use();
         self.reporter.metrics.tftp.active.inc();
         Ok((slot, output))
     }
@@ -276,7 +309,17 @@ impl TftpService {
                 let output = active.transfer.file_changed();
                 return self.carry_out(driver, slot, output, now);
             }
+            Output::Window(_) if active.waiting.is_some() => return,
             Output::Window(window) => {
+                let range = window.offset..window.offset + window.data_len();
+                let (until, id) = (active.file.len(), active.id);
+                let waiter = || (slot, id);
+                let reads = &mut self.read_ins;
+                if !reads.may_send(driver, &active.file, range, until, waiter, now) {
+                    active.waiting = Some((window, now));
+                    // The disk makes it wait, not the client.
+                    return self.wheel.set(slot, None);
+                }
                 self.reporter
                     .metrics
                     .tftp

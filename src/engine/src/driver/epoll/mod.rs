@@ -1,5 +1,6 @@
 //! The driver over epoll, for kernels and containers that forbid io_uring.
 
+mod reads;
 mod tcp;
 mod udp;
 
@@ -8,12 +9,15 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bootstorm_catalog::File;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::{
-    Buffer, Busy, ConnId, Driver, Event, ListenerId, Packet, Piece, SocketId, Transmit, Waker,
+    Buffer, Busy, ConnId, Driver, Event, ListenerId, Packet, Piece, ReadToken, SocketId, Transmit,
+    Waker,
 };
 use crate::limits;
 
@@ -30,6 +34,7 @@ pub(crate) struct Epoll {
     streams: Pool,
     udp: udp::Sockets,
     tcp: tcp::Streams,
+    reads: reads::Reads,
     waker: Waker,
     events: VecDeque<Event>,
     ready: Vec<epoll::Event>,
@@ -73,6 +78,7 @@ impl Epoll {
             streams: Pool::new(limits::STREAM_BUFFERS, limits::STREAM_BUFFER),
             udp: udp::Sockets::new(),
             tcp: tcp::Streams::new(),
+            reads: reads::Reads::new(waker.clone()),
             waker,
             events: VecDeque::with_capacity(1024),
             ready: Vec::with_capacity(256),
@@ -89,6 +95,7 @@ impl Epoll {
                 let mut count = [0; 8];
                 let _ = rustix::io::read(&self.waker.eventfd, &mut count);
                 self.events.push_back(Event::Woken);
+                self.events.extend(self.reads.done());
             }
             Source::Udp => {
                 if flags.contains(EventFlags::OUT) {
@@ -161,7 +168,7 @@ impl Driver for Epoll {
                 | Event::Received { conn, .. }
                 | Event::Written { conn, .. }
                 | Event::Closed { conn, .. } => *conn,
-                Event::Datagram { .. } | Event::Woken => return Some(event),
+                Event::Datagram { .. } | Event::ReadIn { .. } | Event::Woken => return Some(event),
             };
             if self.tcp.is_open(conn) {
                 return Some(event);
@@ -203,6 +210,12 @@ impl Driver for Epoll {
 
     fn close(&mut self, conn: ConnId) {
         self.close_stream(conn);
+    }
+
+    fn read_in(&mut self, file: Arc<File>, range: Range<u64>, read: ReadToken) {
+        if let Some(event) = self.reads.start(file, range, read) {
+            self.events.push_back(event);
+        }
     }
 
     fn now(&self) -> Instant {

@@ -319,6 +319,9 @@ impl Epoll {
             slot,
             generation: conn.generation,
         };
+        if error == Some(rustix::io::Errno::FAULT) {
+            piece.unreadable();
+        }
         let spent = match piece {
             Piece::Owned(bytes) => Some(bytes),
             Piece::Mapped(..) => None,

@@ -1,6 +1,7 @@
 //! The driver over io_uring: one ring, buffer rings, multishot receives and accepts.
 
 mod buffers;
+mod reads;
 mod ring;
 mod tcp;
 mod udp;
@@ -8,13 +9,17 @@ mod udp;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bootstorm_catalog::File;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use std::os::fd::AsRawFd;
 
 use super::{
-    Buffer, Busy, ConnId, Driver, Event, ListenerId, Packet, Piece, SocketId, Transmit, Waker,
+    Buffer, Busy, ConnId, Driver, Event, ListenerId, Packet, Piece, ReadToken, SocketId, Transmit,
+    Waker,
 };
 use crate::limits;
 use buffers::BufferRing;
@@ -33,6 +38,7 @@ pub(crate) struct Uring {
     streams: BufferRing,
     udp: udp::Sockets,
     tcp: tcp::Streams,
+    reads: reads::Reads,
     waker: Waker,
     woken: Box<u64>,
     waiting_for_wake: bool,
@@ -51,10 +57,11 @@ enum Op {
     Received,
     Written,
     Cancel,
+    ReadIn,
 }
 
 impl Op {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Wake,
         Self::Datagram,
         Self::Sent,
@@ -62,6 +69,7 @@ impl Op {
         Self::Received,
         Self::Written,
         Self::Cancel,
+        Self::ReadIn,
     ];
 
     const fn user_data(self, index: u32) -> u64 {
@@ -114,6 +122,7 @@ impl Uring {
             streams,
             udp: udp::Sockets::new(),
             tcp: tcp::Streams::new(),
+            reads: reads::Reads::default(),
             waker,
             woken: Box::new(0),
             waiting_for_wake: false,
@@ -189,6 +198,7 @@ impl Uring {
             Op::Received => self.received(index, entry),
             Op::Written => self.written(index, entry.result()),
             Op::Cancel => {}
+            Op::ReadIn => self.was_read_in(index, entry.result()),
         }
     }
 
@@ -264,7 +274,7 @@ impl Driver for Uring {
                 | Event::Received { conn, .. }
                 | Event::Written { conn, .. }
                 | Event::Closed { conn, .. } => *conn,
-                Event::Datagram { .. } | Event::Woken => return Some(event),
+                Event::Datagram { .. } | Event::ReadIn { .. } | Event::Woken => return Some(event),
             };
             if self.tcp.is_open(conn) {
                 return Some(event);
@@ -306,6 +316,10 @@ impl Driver for Uring {
 
     fn close(&mut self, conn: ConnId) {
         self.close_stream(conn);
+    }
+
+    fn read_in(&mut self, file: Arc<File>, range: Range<u64>, read: ReadToken) {
+        self.start_read(file, &range, read);
     }
 
     fn now(&self) -> Instant {

@@ -8,12 +8,13 @@ use crate::limits;
 
 /// Opcodes without which the driver does not run. `SendZc` is not used: it came with the same
 /// kernel (6.0) as multishot `recvmsg`, which cannot be asked for by itself.
-const NEEDED: [(u8, &str); 6] = [
+const NEEDED: [(u8, &str); 7] = [
     (opcode::SendMsg::CODE, "sendmsg"),
     (opcode::RecvMsgMulti::CODE, "recvmsg"),
     (opcode::AcceptMulti::CODE, "accept"),
     (opcode::Send::CODE, "send"),
     (opcode::AsyncCancel::CODE, "cancel"),
+    (opcode::Madvise::CODE, "madvise"),
     (opcode::SendZc::CODE, "multishot recvmsg (Linux 6.0)"),
 ];
 

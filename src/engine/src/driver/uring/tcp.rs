@@ -320,6 +320,9 @@ impl Uring {
         let Some(Write { piece, done }) = conn.write.take() else {
             return;
         };
+        if result == -libc::EFAULT {
+            piece.unreadable();
+        }
         if !conn.closing {
             let spent = match piece {
                 Piece::Owned(bytes) => Some(bytes),

@@ -1,5 +1,6 @@
 //! The state machine against a driver that only notes down what it is told.
 
+mod cold;
 mod plain;
 mod sealed;
 mod storm;
@@ -7,6 +8,7 @@ mod storm;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{TcpListener, UdpSocket};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +19,9 @@ use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::{Receiver, bounded};
 
 use super::*;
-use crate::driver::{Buffer, Busy, Event, ListenerId, Packet, Piece, SocketId, Transmit, Waker};
+use crate::driver::{
+    Buffer, Busy, Event, ListenerId, Packet, Piece, ReadToken, SocketId, Transmit, Waker,
+};
 use crate::handoff::{Ask, Decide};
 
 /// What the service told the driver about a connection.
@@ -30,7 +34,14 @@ struct Noted {
 }
 
 #[derive(Default)]
-struct Notes(HashMap<u32, Noted>);
+struct Notes(HashMap<u32, Noted>, Disk);
+
+/// What is not in memory, and what is being read.
+#[derive(Default)]
+struct Disk {
+    cold: Vec<Range<u64>>,
+    reading: Vec<(Range<u64>, ReadToken)>,
+}
 
 impl Driver for Notes {
     fn add_udp(&mut self, _: UdpSocket) -> io::Result<SocketId> {
@@ -68,6 +79,13 @@ impl Driver for Notes {
     }
     fn close(&mut self, conn: ConnId) {
         self.0.entry(conn.slot).or_default().closed = true;
+    }
+    fn read_in(&mut self, _: Arc<File>, range: Range<u64>, read: ReadToken) {
+        self.1.reading.push((range, read));
+    }
+    fn first_cold(&self, _: &File, range: Range<u64>, _: Instant) -> Option<Range<u64>> {
+        let overlaps = |cold: &&Range<u64>| cold.start < range.end && range.start < cold.end;
+        self.1.cold.iter().find(overlaps).cloned()
     }
     fn now(&self) -> Instant {
         Instant::now()
@@ -176,6 +194,15 @@ impl Bench {
         self.service
             .written(&mut self.driver, conn, length, spent, self.now);
         true
+    }
+
+    /// The disk gives the range that it was asked for first.
+    fn read(&mut self, result: &io::Result<()>) {
+        let (range, read) = self.driver.1.reading.remove(0);
+        self.driver.1.cold.retain(|cold| *cold != range);
+        let now = self.now;
+        self.service
+            .was_read_in(&mut self.driver, read.number, result, now);
     }
 
     fn take_all(&mut self, conn: ConnId) -> Vec<u8> {

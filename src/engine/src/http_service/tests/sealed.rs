@@ -5,9 +5,9 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use super::*;
 use crate::tls::tests::leaf;
 
-const FETCH: &[u8] = b"GET /images/big.wim HTTP/1.1\r\nHost: h\r\n\r\n";
+pub(super) const FETCH: &[u8] = b"GET /images/big.wim HTTP/1.1\r\nHost: h\r\n\r\n";
 
-fn client(trusting: bool) -> ClientConnection {
+pub(super) fn client(trusting: bool) -> ClientConnection {
     let mut roots = RootCertStore::empty();
     if trusting {
         roots.add(leaf().chain[0].clone()).unwrap();
@@ -22,7 +22,7 @@ fn client(trusting: bool) -> ClientConnection {
 }
 
 // Carries bytes both ways until neither side has more; returns the plaintext.
-fn exchange(bench: &mut Bench, conn: ConnId, client: &mut ClientConnection) -> Vec<u8> {
+pub(super) fn exchange(bench: &mut Bench, conn: ConnId, client: &mut ClientConnection) -> Vec<u8> {
     let mut plaintext = Vec::new();
     loop {
         let mut there = Vec::new();
