@@ -23,3 +23,4 @@ mod worker;
 pub use config::{DataPorts, DriverChoice, EngineConfig, Seams, TftpConfig};
 pub use engine::{Bound, Engine};
 pub use error::{EngineError, Holder};
+pub use limits::{RECEIVE_BUFFER, SEND_BUFFER};

@@ -72,10 +72,12 @@ pub(crate) const READ_IN_THREADS: usize = 4;
 /// Answers of the control plane that wait for one worker.
 pub(crate) const ANSWERS: usize = 1024;
 
-/// Receive buffer asked for on ports that take first requests, in bytes.
-pub(crate) const REQUEST_RECEIVE: usize = 8 << 20;
+/// Receive buffer asked for on every UDP port that takes first requests, in bytes: 5,000 of them
+/// in one burst, at what the kernel counts for each. `bootstorm doctor` says when the system's
+/// limit is below it.
+pub const RECEIVE_BUFFER: usize = 8 << 20;
 /// Send buffer asked for on every UDP port, in bytes.
-pub(crate) const DATAGRAM_SEND: usize = 4 << 20;
+pub const SEND_BUFFER: usize = 4 << 20;
 /// Connections that wait to be accepted.
 pub(crate) const ACCEPT_BACKLOG: i32 = 4096;
 

@@ -54,13 +54,13 @@ pub(crate) fn bind(address: SocketAddr, purpose: Use) -> io::Result<UdpSocket> {
     }
     if purpose != Use::Data {
         enlarge(
-            limits::REQUEST_RECEIVE,
+            limits::RECEIVE_BUFFER,
             |n| sockopt::set_socket_recv_buffer_size_force(socket.as_fd(), n),
             |n| sockopt::set_socket_recv_buffer_size(socket.as_fd(), n),
         );
     }
     enlarge(
-        limits::DATAGRAM_SEND,
+        limits::SEND_BUFFER,
         |n| sockopt::set_socket_send_buffer_size_force(socket.as_fd(), n),
         |n| sockopt::set_socket_send_buffer_size(socket.as_fd(), n),
     );

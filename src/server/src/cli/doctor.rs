@@ -15,9 +15,6 @@ use super::watch::Seen;
 use super::{ConfigArgs, EXIT_FAILURE};
 use crate::network::{self, Ear};
 
-/// Socket buffers below this lose first requests when hundreds of machines start together.
-const RECEIVE_BUFFER_WANTED: u64 = 4 << 20;
-
 /// How long an interface is listened to.
 const LISTEN: Duration = Duration::from_secs(2);
 
@@ -199,16 +196,36 @@ fn check_kernel(report: &mut Report) {
         "not part of this version; user space sorts packets",
         Verdict::Ok,
     );
-    if let Some(limit) = number_in("/proc/sys/net/core/rmem_max") {
-        let verdict = if limit >= RECEIVE_BUFFER_WANTED {
-            Verdict::Ok
-        } else {
-            Verdict::Warn(format!(
-                "sudo sysctl net.core.rmem_max={RECEIVE_BUFFER_WANTED}"
-            ))
-        };
-        report.add("net.core.rmem_max", format!("{limit} bytes"), verdict);
+    let buffers = [
+        (
+            "rmem_max",
+            bootstorm_engine::RECEIVE_BUFFER,
+            "first requests are lost when thousands of machines start together",
+        ),
+        (
+            "wmem_max",
+            bootstorm_engine::SEND_BUFFER,
+            "large windows wait for the network card",
+        ),
+    ];
+    for (name, wanted, without) in buffers {
+        if let Some(limit) = number_in(&format!("/proc/sys/net/core/{name}")) {
+            let (found, verdict) = buffer_limit(name, limit, wanted, without);
+            report.add(format!("net.core.{name}"), found, verdict);
+        }
     }
+}
+
+/// A service has no CAP_NET_ADMIN, so the system's limit holds for it, whoever asks here.
+fn buffer_limit(name: &str, limit: u64, wanted: usize, without: &str) -> (String, Verdict) {
+    if limit >= wanted as u64 {
+        return (format!("{limit} bytes"), Verdict::Ok);
+    }
+    let fix = format!(
+        "sudo sysctl net.core.{name}={wanted}, and the same line in /etc/sysctl.d/bootstorm.conf"
+    );
+    let found = format!("{limit} bytes of the {wanted} wanted: {without}");
+    (found, Verdict::Warn(fix))
 }
 
 fn number_in(path: &str) -> Option<u64> {
@@ -325,5 +342,28 @@ fn check_certificate(config: &Config, report: &mut Report) {
             format!("{}: {error}", path.display()),
             Verdict::Warn("run doctor as the user that runs bootstorm".into()),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_below_what_is_asked_for_comes_with_its_sysctl() {
+        let (found, verdict) = buffer_limit("rmem_max", 212_992, 8_388_608, "requests are lost");
+        assert_eq!(
+            found,
+            "212992 bytes of the 8388608 wanted: requests are lost"
+        );
+        let Verdict::Warn(fix) = verdict else {
+            panic!("no warning")
+        };
+        assert!(
+            fix.starts_with("sudo sysctl net.core.rmem_max=8388608,"),
+            "{fix}"
+        );
+        let (_, verdict) = buffer_limit("wmem_max", 4 << 20, 4 << 20, "");
+        assert!(matches!(verdict, Verdict::Ok));
     }
 }
