@@ -29,6 +29,8 @@ pub(crate) struct Tally {
     pub(crate) strays: u64,
     /// Transfers that were held open and then aborted as asked.
     pub(crate) held: u64,
+    /// TFTP: block size and window that the server agreed to.
+    pub(crate) granted: Option<String>,
     /// Transfers that failed, by reason.
     pub(crate) failures: BTreeMap<String, u64>,
 }
@@ -57,6 +59,7 @@ impl Tally {
         self.gaps += other.gaps;
         self.strays += other.strays;
         self.held += other.held;
+        self.granted = self.granted.take().or(other.granted);
         for (reason, count) in other.failures {
             *self.failures.entry(reason).or_default() += count;
         }
@@ -106,6 +109,9 @@ impl Summary {
             self.failed(),
             jain(&self.tally.rates),
         );
+        if let Some(granted) = &self.tally.granted {
+            text.push_str(&format!("  granted {granted} (block size x window)\n"));
+        }
         if *held > 0 {
             text.push_str(&format!("  held open {held}\n"));
         }
@@ -136,6 +142,7 @@ impl Summary {
             "gaps": tally.gaps,
             "strays": tally.strays,
             "held": tally.held,
+            "granted": tally.granted,
             "transfer_s": {"p50": p50, "p99": p99, "max": max},
             "jain": jain(&tally.rates),
             "client_mb_per_s": rates,

@@ -237,6 +237,9 @@ impl Crowd<'_> {
             self.tally.gaps += counts.gaps;
             self.tally.strays += counts.strays;
             client.bytes += counts.bytes;
+            if self.tally.granted.is_none() && counts.bytes > 0 {
+                self.tally.granted = Some(transfer.session.granted());
+            }
             match end {
                 Ok(()) => self.tally.times.push(transfer.begun.elapsed()),
                 Err(reason) => self.tally.failed(reason),

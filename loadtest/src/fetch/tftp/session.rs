@@ -121,6 +121,11 @@ impl Session {
         self.peer.is_some()
     }
 
+    /// Block size and window as they are in force: `1468 x 16`.
+    pub(crate) fn granted(&self) -> String {
+        format!("{} x {}", self.block_size, self.window)
+    }
+
     /// What was noticed until now.
     pub(crate) fn counts(&self) -> Counts {
         self.counts
