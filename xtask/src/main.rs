@@ -7,6 +7,7 @@ mod docs;
 mod e2e;
 mod fixtures;
 mod fuzz;
+mod peers;
 mod test;
 mod tidy;
 mod workspace;
@@ -35,6 +36,8 @@ enum Task {
     Fixtures(fixtures::Arguments),
     /// Throw what the network can send at the parsers
     Fuzz(fuzz::Arguments),
+    /// Measure this server beside other TFTP and HTTP servers and say which limits hold
+    Peers(peers::Arguments),
 }
 
 fn main() -> Result<ExitCode> {
@@ -44,5 +47,6 @@ fn main() -> Result<ExitCode> {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Fixtures(arguments) => fixtures::run(&arguments),
         Task::Fuzz(arguments) => fuzz::main(&arguments),
+        Task::Peers(arguments) => peers::run(&arguments),
     }
 }

@@ -33,13 +33,24 @@ pub(crate) fn build_server() -> Result<PathBuf> {
 
 /// Builds a package's program and says where it is.
 pub(crate) fn build(package: &str, program: &str) -> Result<PathBuf> {
+    build_as(package, program, &[], "debug")
+}
+
+/// Builds a package's program as it is released and says where it is.
+pub(crate) fn build_release(package: &str, program: &str) -> Result<PathBuf> {
+    build_as(package, program, &["--release"], "release")
+}
+
+fn build_as(package: &str, program: &str, arguments: &[&str], folder: &str) -> Result<PathBuf> {
     let mut build = cargo();
-    build.args(["build", "--quiet", "--package", package]);
+    build
+        .args(["build", "--quiet", "--package", package])
+        .args(arguments);
     let status = build
         .status()
         .with_context(|| format!("cannot run {}", command::shown(&build)))?;
     if !status.success() {
         bail!("{} ended with {status}", command::shown(&build));
     }
-    Ok(target().join("debug").join(program))
+    Ok(target().join(folder).join(program))
 }

@@ -1,0 +1,326 @@
+//! `cargo xtask peers`: this server and its peers, measured in the same run.
+
+mod client;
+mod cpu;
+mod page;
+mod programs;
+mod scenario;
+mod server;
+mod table;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use bootstorm_e2e::{command, stop};
+
+use crate::workspace;
+use programs::{Peers, Program};
+use scenario::{ALL, FILES, Scenario};
+use server::{Kind, Place, Server};
+use table::{Measured, Row};
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Run this scenario only; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    scenario: Vec<String>,
+    /// Rounds, in each of which every server is measured once
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=99))]
+    rounds: u64,
+    /// Worker threads of this server; one is what nginx gets too
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// A server binary instead of one that is built in the release profile
+    #[arg(long, value_name = "FILE")]
+    server: Option<PathBuf>,
+    /// Put the result into docs/reference/performance.md
+    #[arg(long, conflicts_with = "scenario")]
+    write: bool,
+    /// Only list the scenarios
+    #[arg(long)]
+    list: bool,
+    /// Run in the namespace that one is in
+    #[arg(long, hide = true)]
+    inside: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.list {
+        for scenario in ALL {
+            println!("{:20} {}", scenario.name, scenario.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let scenarios = select(&arguments.scenario)?;
+    let folder = workspace::target().join("peers");
+    fs::create_dir_all(&folder)?;
+    if arguments.inside {
+        command::line("ip link set lo up")?;
+        // tftpd-hpa looks its address up, which finds nothing on a host that has only loopback's.
+        command::line("ip address add 198.18.0.1/32 dev lo")?;
+    } else {
+        build(arguments)?;
+        collect(&scenarios, &folder);
+        if let Some(code) = enter_namespace()? {
+            return Ok(code);
+        }
+        println!("No network namespace can be made here: measured on this host's own loopback.");
+    }
+    let (own, load) = build(arguments)?;
+    let mut peers = collect(&scenarios, &folder);
+    peers.programs.insert(0, own);
+    let run = folder.join("run");
+    if run.exists() {
+        fs::remove_dir_all(&run)?;
+    }
+    fs::create_dir_all(&run)?;
+    let outcome = measure(arguments, &scenarios, &peers, &run, &load);
+    // Images and their copies are most of it; the programs stay for the next time.
+    fs::remove_dir_all(&run).ok();
+    let measured = outcome?;
+    let report = report(arguments, &peers, &measured)?;
+    println!("\n{report}");
+    if arguments.write {
+        page::write(&report)?;
+    }
+    let holds = measured
+        .iter()
+        .flat_map(Measured::verdicts)
+        .all(|verdict| verdict.holds);
+    Ok(if holds {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn select(names: &[String]) -> Result<Vec<&'static Scenario>> {
+    for name in names {
+        if !ALL.iter().any(|scenario| scenario.name == name) {
+            bail!("there is no scenario {name}; `cargo xtask peers --list` names them");
+        }
+    }
+    let wanted =
+        |scenario: &&Scenario| names.is_empty() || names.iter().any(|name| name == scenario.name);
+    Ok(ALL.iter().filter(wanted).collect())
+}
+
+/// This server and the measuring client, in the release profile.
+fn build(arguments: &Arguments) -> Result<(Program, PathBuf)> {
+    let load = workspace::build_release("bootstorm-load", "bootstorm-load")?;
+    let path = match &arguments.server {
+        Some(file) => file
+            .canonicalize()
+            .with_context(|| format!("no server at {}", file.display()))?,
+        None => workspace::build_release("bootstorm-server", "bootstorm")?,
+    };
+    let said = command::output(Command::new(&path).arg("--version"))?;
+    let program = Program {
+        kind: Kind::Bootstorm,
+        path,
+        libraries: None,
+        version: said.split_whitespace().last().unwrap_or("?").to_owned(),
+    };
+    Ok((program, load))
+}
+
+fn collect(scenarios: &[&Scenario], folder: &Path) -> Peers {
+    let mut kinds: Vec<Kind> = Vec::new();
+    for scenario in scenarios.iter().filter(|scenario| !scenario.alone) {
+        for kind in Kind::speaking(scenario.protocol) {
+            if !kinds.contains(kind) {
+                kinds.push(*kind);
+            }
+        }
+    }
+    programs::collect(&kinds, folder)
+}
+
+/// Runs the rest in a network namespace of its own, which ends with it: every port is free there
+/// and no rule of this host's firewall is in the way. Nothing when there can be none.
+fn enter_namespace() -> Result<Option<ExitCode>> {
+    let namespace = || {
+        let mut unshare = Command::new("unshare");
+        unshare.arg("--net");
+        if !command::is_root() {
+            unshare.arg("--map-root-user");
+        }
+        unshare
+    };
+    if command::output(namespace().arg("true")).is_err() {
+        return Ok(None);
+    }
+    stop::listen()?;
+    let mut inside = namespace();
+    inside.arg(std::env::current_exe()?);
+    inside.args(std::env::args_os().skip(1)).arg("--inside");
+    // Ctrl-C reaches both; the one inside takes everything down.
+    let status = inside.status().context("cannot run unshare")?;
+    Ok(Some(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }))
+}
+
+fn measure(
+    arguments: &Arguments,
+    scenarios: &[&'static Scenario],
+    peers: &Peers,
+    folder: &Path,
+    load: &Path,
+) -> Result<Vec<Measured>> {
+    stop::listen()?;
+    let files = folder.join("files");
+    fs::create_dir(&files)?;
+    for (name, length) in FILES {
+        fill(&files.join(name), *length)?;
+    }
+    let place = Place {
+        files: &files,
+        folder,
+        workers: arguments.workers,
+    };
+    let rounds = usize::try_from(arguments.rounds)?;
+    scenarios
+        .iter()
+        .map(|scenario| {
+            println!("\n{}: {}", scenario.name, scenario.about);
+            one(
+                scenario,
+                rounds.min(scenario.rounds_max),
+                peers,
+                &place,
+                load,
+            )
+        })
+        .collect()
+}
+
+/// All rounds of a scenario: in each round every server once.
+fn one(
+    scenario: &'static Scenario,
+    rounds: usize,
+    peers: &Peers,
+    place: &Place<'_>,
+    load: &Path,
+) -> Result<Measured> {
+    let mut rows = Vec::new();
+    let mut servers = Vec::new();
+    for kind in Kind::speaking(scenario.protocol) {
+        if scenario.alone && *kind != Kind::Bootstorm {
+            continue;
+        }
+        let program = peers.programs.iter().find(|program| program.kind == *kind);
+        let started = match program {
+            Some(program) => Server::start(program, scenario.protocol, place)
+                .map_err(|error| format!("{error:#}")),
+            None => Err(reason(peers, *kind)),
+        };
+        let missing = started.as_ref().err().cloned();
+        if let Some(reason) = &missing {
+            println!("  {kind:10} missing: {reason}");
+        }
+        rows.push(Row {
+            kind: *kind,
+            samples: Vec::new(),
+            missing,
+        });
+        servers.push(started.ok());
+    }
+    for round in 0..=rounds {
+        for (row, server) in rows.iter_mut().zip(&mut servers) {
+            let Some(server) = server else {
+                continue;
+            };
+            let sample = client::measure(load, scenario, server, place.folder);
+            let sample = sample.with_context(|| format!("{}, {}", scenario.name, row.kind))?;
+            // The first one only warms caches and maps, where there are several.
+            if round > 0 || rounds == 1 {
+                print!(
+                    "  {:10} {:6.0} MB/s {:7.3} CPU s/GB",
+                    row.kind,
+                    sample.bytes as f64 / 1e6 / sample.seconds,
+                    sample.cpu / (sample.bytes as f64 / 1e9)
+                );
+                println!("  {} time-outs, {} failed", sample.timeouts, sample.failed);
+                row.samples.push(sample);
+            }
+        }
+        std::io::stdout().flush()?;
+        if rounds == 1 {
+            break;
+        }
+    }
+    let accounting = servers.iter().flatten().next().map(Server::accounting);
+    Ok(Measured {
+        scenario,
+        rows,
+        accounting: accounting.unwrap_or("nobody's"),
+    })
+}
+
+fn reason(peers: &Peers, kind: Kind) -> String {
+    let missing = peers.missing.iter().find(|(missing, _)| *missing == kind);
+    missing.map_or_else(|| "not there".to_owned(), |(_, reason)| reason.clone())
+}
+
+/// Bytes that nothing can compress.
+fn fill(file: &Path, length: u64) -> Result<()> {
+    let mut random = std::io::Read::take(fs::File::open("/dev/urandom")?, length);
+    std::io::copy(&mut random, &mut fs::File::create(file)?)
+        .with_context(|| format!("cannot fill {}", file.display()))?;
+    Ok(())
+}
+
+/// What the page holds: with what, on what, when, and the tables.
+fn report(arguments: &Arguments, peers: &Peers, measured: &[Measured]) -> Result<String> {
+    let mut versions = Vec::new();
+    for program in &peers.programs {
+        versions.push(format!("{} {}", program.kind, program.version));
+    }
+    let commit = command::output(
+        Command::new("git")
+            .args(["describe", "--always", "--dirty"])
+            .current_dir(workspace::root()),
+    );
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let mut text = format!(
+        "{}; commit {}; Linux {}; {} ({cores} cores)\n\n\
+         Versions: {}. This server with {} worker{}, nginx with one.\n\n",
+        command::line("date -u +%F")?.trim(),
+        commit.as_deref().unwrap_or("unknown").trim(),
+        command::read(Path::new("/proc/sys/kernel/osrelease"))?.trim(),
+        processor(),
+        versions.join(", "),
+        arguments.workers,
+        if arguments.workers == 1 { "" } else { "s" },
+    );
+    if let Some(first) = measured.first() {
+        text.push_str(&format!(
+            "Processor time read from: {}.\n\n",
+            first.accounting
+        ));
+    }
+    if arguments.server.is_some() {
+        text.push_str("The server was given as a binary: its build profile is unknown.\n\n");
+    }
+    for measured in measured {
+        text.push_str(&measured.markdown());
+    }
+    Ok(text)
+}
+
+fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    name.map_or_else(
+        || std::env::consts::ARCH.to_owned(),
+        |name| name.trim_start_matches([' ', '\t', ':']).to_owned(),
+    )
+}
