@@ -33,8 +33,9 @@ pub(crate) const STREAM_BUFFER: usize = 8192;
 
 /// TCP connections that one worker holds at a time.
 pub(crate) const CONNECTIONS: usize = 4096;
-/// Bytes that one send on a connection takes from a piece at most.
-pub(crate) const WRITE: usize = 1 << 30;
+/// Bytes of bodies that leave in one turn of a worker, give or take a piece: what is received in
+/// the meantime waits no longer than that takes.
+pub(crate) const TURN_WRITES: usize = 4 << 20;
 /// Listening TCP sockets of one worker.
 pub(crate) const LISTENERS: usize = 8;
 /// How long a closed connection may still be read so that the peer gets our last bytes.

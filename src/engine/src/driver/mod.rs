@@ -9,6 +9,7 @@ mod incoming;
 mod outgoing;
 #[cfg(test)]
 pub(crate) mod sim;
+mod streams;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod uring;

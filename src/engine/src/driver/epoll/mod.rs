@@ -33,7 +33,7 @@ pub(crate) struct Epoll {
     datagrams: Pool,
     streams: Pool,
     udp: udp::Sockets,
-    tcp: tcp::Streams,
+    tcp: tcp::Tcp,
     reads: reads::Reads,
     waker: Waker,
     events: VecDeque<Event>,
@@ -77,7 +77,7 @@ impl Epoll {
             datagrams: Pool::new(limits::DATAGRAM_BUFFERS, limits::DATAGRAM),
             streams: Pool::new(limits::STREAM_BUFFERS, limits::STREAM_BUFFER),
             udp: udp::Sockets::new(),
-            tcp: tcp::Streams::new(),
+            tcp: tcp::Tcp::new(),
             reads: reads::Reads::new(waker.clone()),
             waker,
             events: VecDeque::with_capacity(1024),
@@ -136,7 +136,8 @@ impl Driver for Epoll {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        let at_once = !self.events.is_empty() || self.udp.has_more() || self.tcp.writes_pending();
+        let at_once =
+            !self.events.is_empty() || self.udp.has_more() || self.tcp.conns.writes_pending() > 0;
         let left = match until {
             _ if at_once => Some(Duration::ZERO),
             Some(until) => Some(until.saturating_duration_since(Instant::now())),
@@ -170,7 +171,7 @@ impl Driver for Epoll {
                 | Event::Closed { conn, .. } => *conn,
                 Event::Datagram { .. } | Event::ReadIn { .. } | Event::Woken => return Some(event),
             };
-            if self.tcp.is_open(conn) {
+            if self.tcp.conns.is_open(conn) {
                 return Some(event);
             }
             if let Event::Received { buffer, .. } = event {
@@ -205,7 +206,7 @@ impl Driver for Epoll {
     }
 
     fn write(&mut self, conn: ConnId, piece: Piece) {
-        self.tcp.start_write(conn, piece);
+        self.tcp.conns.start_write(conn, piece);
     }
 
     fn close(&mut self, conn: ConnId) {

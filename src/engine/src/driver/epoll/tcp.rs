@@ -1,117 +1,49 @@
 //! Streams over epoll.
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
 use rustix::event::epoll::{self, EventFlags};
-use rustix::net::SendFlags;
 
 use super::{Epoll, REST, STREAMS, Source};
-use crate::driver::{Buffer, ConnId, Event, ListenerId, Piece};
+use crate::driver::streams::{Streams, Tried};
+use crate::driver::{Buffer, ConnId, Event, ListenerId};
 use crate::limits;
 
 /// Connections accepted in one go.
 const ACCEPTS: usize = 64;
 
 /// Listeners and connections.
-pub(super) struct Streams {
+pub(super) struct Tcp {
     listeners: Vec<Option<TcpListener>>,
     /// Listeners that rest, out of the epoll set, until then.
     resting: Vec<(Instant, u32)>,
-    conns: Vec<Conn>,
-    free: Vec<u32>,
-    /// Connections whose write is to be tried.
-    writes: VecDeque<u32>,
-    lingering: VecDeque<(Instant, ConnId)>,
+    pub(super) conns: Streams<Watch>,
 }
 
-/// A slot for a connection.
+/// What epoll is asked for on behalf of a connection.
 #[derive(Default)]
-struct Conn {
-    generation: u32,
-    stream: Option<TcpStream>,
-    /// The peer sends no more.
-    ended: bool,
-    /// The worker let go of it.
-    closing: bool,
+pub(super) struct Watch {
     /// A write waits for room.
     blocked: bool,
     /// What epoll was last told.
-    watched: Option<EventFlags>,
-    write: Option<(Piece, usize)>,
+    told: Option<EventFlags>,
 }
 
-impl Streams {
+impl Tcp {
     pub(super) fn new() -> Self {
         Self {
             listeners: Vec::new(),
             resting: Vec::new(),
-            conns: Vec::new(),
-            free: Vec::new(),
-            writes: VecDeque::new(),
-            lingering: VecDeque::new(),
+            conns: Streams::new(),
         }
-    }
-
-    /// Whether events may still name the connection.
-    pub(super) fn is_open(&self, id: ConnId) -> bool {
-        self.conns
-            .get(id.slot as usize)
-            .is_some_and(|c| c.generation == id.generation && c.stream.is_some() && !c.closing)
-    }
-
-    pub(super) fn writes_pending(&self) -> bool {
-        !self.writes.is_empty()
     }
 
     pub(super) fn remove_listener(&mut self, id: ListenerId) {
         if let Some(listener) = self.listeners.get_mut(id.0 as usize) {
             *listener = None;
-        }
-    }
-
-    pub(super) fn start_write(&mut self, id: ConnId, piece: Piece) {
-        if !self.is_open(id) {
-            return;
-        }
-        let conn = &mut self.conns[id.slot as usize];
-        debug_assert!(conn.write.is_none(), "one piece at a time");
-        if conn.write.is_none() {
-            conn.write = Some((piece, 0));
-            self.writes.push_back(id.slot);
-        }
-    }
-
-    fn insert(&mut self, stream: TcpStream) -> Option<ConnId> {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None if self.conns.len() < limits::CONNECTIONS => {
-                self.conns.push(Conn::default());
-                self.conns.len() as u32 - 1
-            }
-            None => return None,
-        };
-        let conn = &mut self.conns[slot as usize];
-        *conn = Conn {
-            generation: conn.generation.wrapping_add(1),
-            stream: Some(stream),
-            ..Conn::default()
-        };
-        Some(ConnId {
-            slot,
-            generation: conn.generation,
-        })
-    }
-
-    fn release(&mut self, slot: u32) {
-        let conn = &mut self.conns[slot as usize];
-        conn.write = None;
-        // Closing the descriptor takes it out of the epoll set.
-        if conn.stream.take().is_some() {
-            self.free.push(slot);
         }
     }
 }
@@ -142,16 +74,14 @@ impl Epoll {
                 let _ = epoll::add(&self.epoll, socket.as_fd(), data, EventFlags::IN);
             }
         }
-        while let Some(&(due, id)) = self.tcp.lingering.front() {
-            if due > now {
-                return Some(next.map_or(due, |n| n.min(due)));
-            }
-            self.tcp.lingering.pop_front();
-            if self.tcp.conns[id.slot as usize].generation == id.generation {
-                self.tcp.release(id.slot);
+        loop {
+            match self.tcp.conns.lingered(now) {
+                // Closing the descriptor takes it out of the epoll set.
+                Ok(slot) => self.tcp.conns.release(slot),
+                Err(None) => return next,
+                Err(Some(due)) => return Some(next.map_or(due, |n| n.min(due))),
             }
         }
-        next
     }
 
     pub(super) fn accept(&mut self, id: u32) {
@@ -177,7 +107,7 @@ impl Epoll {
             if stream.set_nonblocking(true).is_err() {
                 continue;
             }
-            let Some(conn) = self.tcp.insert(stream) else {
+            let Some(conn) = self.tcp.conns.insert(stream) else {
                 tracing::debug!(%peer, "refused: every connection of this worker is taken");
                 continue;
             };
@@ -192,31 +122,31 @@ impl Epoll {
     }
 
     pub(super) fn conn_ready(&mut self, slot: u32, flags: EventFlags) {
-        let Some(conn) = self.tcp.conns.get_mut(slot as usize) else {
+        let Some(conn) = self.tcp.conns.get(slot) else {
             return;
         };
         let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
-        if conn.blocked && (broken || flags.contains(EventFlags::OUT)) {
-            conn.blocked = false;
-            self.tcp.writes.push_back(slot);
+        let receive = !conn.ended && (broken || flags.contains(EventFlags::IN));
+        if conn.watch.blocked && (broken || flags.contains(EventFlags::OUT)) {
+            conn.watch.blocked = false;
+            self.tcp.conns.resume_write(slot);
         }
-        if !conn.ended && (broken || flags.contains(EventFlags::IN)) {
+        if receive {
             self.receive(slot);
         }
         self.watch_conn(slot);
     }
 
     fn receive(&mut self, slot: u32) {
-        let conn = &mut self.tcp.conns[slot as usize];
+        let id = self.tcp.conns.id(slot);
+        let Some(conn) = self.tcp.conns.get(slot) else {
+            return;
+        };
         let Some(stream) = &mut conn.stream else {
             return;
         };
         let Some(buffer) = self.streams.free.pop() else {
             return;
-        };
-        let id = ConnId {
-            slot,
-            generation: conn.generation,
         };
         let error = match stream.read(self.streams.bytes_mut(buffer)) {
             Ok(length @ 1..) if !conn.closing => {
@@ -240,7 +170,7 @@ impl Epoll {
         }
         conn.ended = true;
         if conn.closing {
-            self.tcp.release(slot);
+            self.tcp.conns.release(slot);
         } else {
             self.events.push_back(Event::Closed { conn: id, error });
         }
@@ -248,115 +178,53 @@ impl Epoll {
 
     /// Tells epoll what is of interest; a broken connection would else be reported for ever.
     fn watch_conn(&mut self, slot: u32) {
-        let conn = &mut self.tcp.conns[slot as usize];
+        let Some(conn) = self.tcp.conns.get(slot) else {
+            return;
+        };
         let Some(stream) = &conn.stream else { return };
         let mut flags = EventFlags::empty();
         flags.set(EventFlags::IN, !conn.ended);
-        flags.set(EventFlags::OUT, conn.blocked);
+        flags.set(EventFlags::OUT, conn.watch.blocked);
         let wanted = (!flags.is_empty()).then_some(flags);
-        if wanted == conn.watched {
+        if wanted == conn.watch.told {
             return;
         }
         let data = Source::Conn.data(slot);
-        let result = match (conn.watched, wanted) {
+        let result = match (conn.watch.told, wanted) {
             (None, _) => epoll::add(&self.epoll, stream.as_fd(), data, flags),
             (_, None) => epoll::delete(&self.epoll, stream.as_fd()),
             _ => epoll::modify(&self.epoll, stream.as_fd(), data, flags),
         };
-        conn.watched = wanted;
+        conn.watch.told = wanted;
         if let Err(error) = result {
             tracing::debug!(%error, "a connection cannot be watched");
         }
     }
 
-    /// Tries each write that is due once.
+    /// Tries the writes that are due, as many as one turn may carry.
     pub(super) fn write_pending(&mut self) {
-        for _ in 0..self.tcp.writes.len() {
-            let Some(slot) = self.tcp.writes.pop_front() else {
+        let mut left = limits::TURN_WRITES;
+        for _ in 0..self.tcp.conns.writes_pending() {
+            let Some(slot) = self.tcp.conns.next_write() else {
                 return;
             };
-            self.try_write(slot);
-        }
-    }
-
-    fn try_write(&mut self, slot: u32) {
-        let conn = &mut self.tcp.conns[slot as usize];
-        let (Some(stream), Some((piece, done))) = (&conn.stream, &mut conn.write) else {
-            return;
-        };
-        let rest = piece.bytes().get(*done..).unwrap_or_default();
-        let length = rest.len();
-        let result = if rest.is_empty() {
-            Ok(0)
-        } else {
-            rustix::net::send(stream, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
-        };
-        let error = match result {
-            Ok(sent) => {
-                *done += sent;
-                if sent < length {
-                    conn.blocked = true;
-                    return self.watch_conn(slot);
-                }
-                None
+            let (sent, tried) = self.tcp.conns.try_write(slot, &mut self.events);
+            if let (Some(Tried::Full), Some(conn)) = (&tried, self.tcp.conns.get(slot)) {
+                conn.watch.blocked = true;
             }
-            Err(rustix::io::Errno::AGAIN) => {
-                conn.blocked = true;
-                return self.watch_conn(slot);
+            if tried.is_some() {
+                self.watch_conn(slot);
             }
-            Err(rustix::io::Errno::INTR) => return self.tcp.writes.push_back(slot),
-            Err(error) => Some(error),
-        };
-        self.end_write(slot, error);
-    }
-
-    fn end_write(&mut self, slot: u32, error: Option<rustix::io::Errno>) {
-        let conn = &mut self.tcp.conns[slot as usize];
-        let Some((piece, bytes)) = conn.write.take() else {
-            return;
-        };
-        let id = ConnId {
-            slot,
-            generation: conn.generation,
-        };
-        if error == Some(rustix::io::Errno::FAULT) {
-            piece.unreadable();
-        }
-        let spent = match piece {
-            Piece::Owned(bytes) => Some(bytes),
-            Piece::Mapped(..) => None,
-        };
-        self.events.push_back(Event::Written {
-            conn: id,
-            bytes,
-            spent,
-        });
-        if let Some(error) = error {
-            conn.ended = true;
-            self.events.push_back(Event::Closed {
-                conn: id,
-                error: Some(io::Error::from(error).kind()),
-            });
-            self.watch_conn(slot);
+            left = left.saturating_sub(sent);
+            if left == 0 {
+                return;
+            }
         }
     }
 
     pub(super) fn close_stream(&mut self, id: ConnId) {
-        if !self.tcp.is_open(id) {
-            return;
-        }
-        let conn = &mut self.tcp.conns[id.slot as usize];
-        conn.closing = true;
-        let orderly = conn.write.is_none() && !conn.ended;
-        let shut = conn
-            .stream
-            .as_ref()
-            .map(|stream| stream.shutdown(Shutdown::Write));
-        if orderly && matches!(shut, Some(Ok(()))) {
-            let due = Instant::now() + limits::LINGER;
-            self.tcp.lingering.push_back((due, id));
-        } else {
-            self.tcp.release(id.slot);
+        if self.tcp.conns.is_open(id) && !self.tcp.conns.part(id, true) {
+            self.tcp.conns.release(id.slot);
         }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Uring {
     datagrams: BufferRing,
     streams: BufferRing,
     udp: udp::Sockets,
-    tcp: tcp::Streams,
+    tcp: tcp::Tcp,
     reads: reads::Reads,
     waker: Waker,
     woken: Box<u64>,
@@ -55,7 +55,7 @@ enum Op {
     Sent,
     Accept,
     Received,
-    Written,
+    Room,
     Cancel,
     ReadIn,
 }
@@ -67,7 +67,7 @@ impl Op {
         Self::Sent,
         Self::Accept,
         Self::Received,
-        Self::Written,
+        Self::Room,
         Self::Cancel,
         Self::ReadIn,
     ];
@@ -121,7 +121,7 @@ impl Uring {
             datagrams,
             streams,
             udp: udp::Sockets::new(),
-            tcp: tcp::Streams::new(),
+            tcp: tcp::Tcp::new(),
             reads: reads::Reads::default(),
             waker,
             woken: Box::new(0),
@@ -196,7 +196,7 @@ impl Uring {
             Op::Sent => self.sent(index, entry.result()),
             Op::Accept => self.accepted(index, entry),
             Op::Received => self.received(index, entry),
-            Op::Written => self.written(index, entry.result()),
+            Op::Room => self.room(index),
             Op::Cancel => {}
             Op::ReadIn => self.was_read_in(index, entry.result()),
         }
@@ -249,6 +249,7 @@ impl Driver for Uring {
         let retry = self.arm_udp(now);
         let retry = earliest(retry, self.arm_tcp(now));
         let pause = self.flush(now);
+        self.write_pending();
         let sends = self.udp.under_way();
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -256,7 +257,8 @@ impl Driver for Uring {
         let until = earliest(earliest(until, retry), pause);
         // Datagrams are sent while they are submitted, so that their completions are there at
         // once: only what comes beyond them is worth waking for.
-        let (want, until) = if self.events.is_empty() && !self.udp.has_more() {
+        let idle = self.events.is_empty() && !self.udp.has_more();
+        let (want, until) = if idle && self.tcp.conns.writes_pending() == 0 {
             (sends + 1, until)
         } else {
             (sends.max(1), Some(now))
@@ -276,7 +278,7 @@ impl Driver for Uring {
                 | Event::Closed { conn, .. } => *conn,
                 Event::Datagram { .. } | Event::ReadIn { .. } | Event::Woken => return Some(event),
             };
-            if self.tcp.is_open(conn) {
+            if self.tcp.conns.is_open(conn) {
                 return Some(event);
             }
             if let Event::Received { buffer, .. } = event {
@@ -311,7 +313,7 @@ impl Driver for Uring {
     }
 
     fn write(&mut self, conn: ConnId, piece: Piece) {
-        self.start_write(conn, piece);
+        self.tcp.conns.start_write(conn, piece);
     }
 
     fn close(&mut self, conn: ConnId) {

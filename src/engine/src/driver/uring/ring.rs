@@ -12,7 +12,7 @@ const NEEDED: [(u8, &str); 7] = [
     (opcode::SendMsg::CODE, "sendmsg"),
     (opcode::RecvMsgMulti::CODE, "recvmsg"),
     (opcode::AcceptMulti::CODE, "accept"),
-    (opcode::Send::CODE, "send"),
+    (opcode::PollAdd::CODE, "poll"),
     (opcode::AsyncCancel::CODE, "cancel"),
     (opcode::Madvise::CODE, "madvise"),
     (opcode::SendZc::CODE, "multishot recvmsg (Linux 6.0)"),

@@ -1,6 +1,5 @@
 //! Streams over the ring.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -9,17 +8,16 @@ use std::time::Instant;
 use io_uring::{cqueue, opcode, types};
 
 use super::{Op, REST, STREAMS, Uring, earliest};
-use crate::driver::{Buffer, ConnId, Event, ListenerId, Piece};
+use crate::driver::streams::{Conn, Streams, Tried};
+use crate::driver::{Buffer, ConnId, Event, ListenerId};
 use crate::limits;
 
 /// Listeners and connections.
-pub(super) struct Streams {
+pub(super) struct Tcp {
     listeners: Vec<Listener>,
-    conns: Vec<Conn>,
-    free: Vec<u32>,
+    pub(super) conns: Streams<Watch>,
     /// Connections whose receive ended for want of buffers.
     idle: Vec<u32>,
-    lingering: VecDeque<(Instant, ConnId)>,
 }
 
 struct Listener {
@@ -29,39 +27,20 @@ struct Listener {
     resume: Option<Instant>,
 }
 
-/// A slot for a connection.
+/// What the ring is asked for on behalf of a connection.
 #[derive(Default)]
-struct Conn {
-    generation: u32,
-    stream: Option<TcpStream>,
+pub(super) struct Watch {
     receiving: bool,
-    /// The peer sends no more.
-    ended: bool,
-    /// The worker let go of it.
-    closing: bool,
-    write: Option<Write>,
+    /// A write waits for room.
+    polling: bool,
 }
 
-/// A piece under way.
-struct Write {
-    piece: Piece,
-    done: usize,
-}
-
-impl Write {
-    fn rest(&self) -> &[u8] {
-        self.piece.bytes().get(self.done..).unwrap_or_default()
-    }
-}
-
-impl Streams {
+impl Tcp {
     pub(super) fn new() -> Self {
         Self {
             listeners: Vec::new(),
-            conns: Vec::new(),
-            free: Vec::new(),
+            conns: Streams::new(),
             idle: Vec::new(),
-            lingering: VecDeque::new(),
         }
     }
 
@@ -78,46 +57,21 @@ impl Streams {
         Ok(id)
     }
 
-    /// Whether events may still name the connection.
-    pub(super) fn is_open(&self, id: ConnId) -> bool {
-        self.conns
-            .get(id.slot as usize)
-            .is_some_and(|c| c.generation == id.generation && c.stream.is_some() && !c.closing)
-    }
-
-    fn insert(&mut self, stream: TcpStream) -> Option<ConnId> {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None if self.conns.len() < limits::CONNECTIONS => {
-                self.conns.push(Conn::default());
-                self.conns.len() as u32 - 1
-            }
-            None => return None,
-        };
-        let conn = &mut self.conns[slot as usize];
-        *conn = Conn {
-            generation: conn.generation.wrapping_add(1),
-            stream: Some(stream),
-            ..Conn::default()
-        };
-        Some(ConnId {
-            slot,
-            generation: conn.generation,
-        })
-    }
-
     /// Frees a connection that was closed and has nothing under way.
-    fn release(&mut self, slot: u32) {
-        let conn = &mut self.conns[slot as usize];
-        if conn.closing && !conn.receiving && conn.write.is_none() && conn.stream.take().is_some() {
-            self.free.push(slot);
+    fn settle(&mut self, slot: u32) {
+        let under_way = |conn: &Conn<Watch>| conn.watch.receiving || conn.watch.polling;
+        if let Some(conn) = self.conns.get(slot)
+            && conn.closing
+            && !under_way(conn)
+        {
+            self.conns.release(slot);
         }
     }
 
-    fn shut(&self, slot: u32, how: Shutdown) {
-        if let Some(stream) = &self.conns[slot as usize].stream {
+    fn shut(&mut self, slot: u32) {
+        if let Some(stream) = self.conns.get(slot).and_then(|c| c.stream.as_ref()) {
             // A connection that the peer reset is shut already.
-            let _ = stream.shutdown(how);
+            let _ = stream.shutdown(Shutdown::Both);
         }
     }
 }
@@ -138,7 +92,7 @@ impl Uring {
             }
             listener.accepting = true;
             let entry = opcode::AcceptMulti::new(types::Fd(socket.as_raw_fd()))
-                .flags(libc::SOCK_CLOEXEC)
+                .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
                 .build()
                 .user_data(Op::Accept.user_data(id as u32));
             // SAFETY: refers to nothing but the socket, which is kept until the accept ended.
@@ -147,16 +101,12 @@ impl Uring {
         while let Some(slot) = self.tcp.idle.pop() {
             self.receive(slot);
         }
-        while let Some(&(due, id)) = self.tcp.lingering.front() {
-            if due > now {
-                return earliest(next, Some(due));
-            }
-            self.tcp.lingering.pop_front();
-            if self.tcp.conns[id.slot as usize].generation == id.generation {
-                self.tcp.shut(id.slot, Shutdown::Both);
+        loop {
+            match self.tcp.conns.lingered(now) {
+                Ok(slot) => self.tcp.shut(slot),
+                Err(due) => return earliest(next, due),
             }
         }
-        next
     }
 
     pub(super) fn cancel_accept(&mut self, id: ListenerId) {
@@ -199,7 +149,7 @@ impl Uring {
             return;
         };
         let _ = stream.set_nodelay(true);
-        let Some(conn) = self.tcp.insert(stream) else {
+        let Some(conn) = self.tcp.conns.insert(stream) else {
             tracing::debug!(%peer, "refused: every connection of this worker is taken");
             return;
         };
@@ -213,11 +163,14 @@ impl Uring {
     }
 
     fn receive(&mut self, slot: u32) {
-        let conn = &mut self.tcp.conns[slot as usize];
-        let Some(stream) = conn.stream.as_ref().filter(|_| !conn.receiving) else {
+        let Some(conn) = self.tcp.conns.get(slot) else {
             return;
         };
-        conn.receiving = true;
+        let receiving = &mut conn.watch.receiving;
+        let Some(stream) = conn.stream.as_ref().filter(|_| !*receiving) else {
+            return;
+        };
+        *receiving = true;
         let entry = opcode::RecvMulti::new(types::Fd(stream.as_raw_fd()), STREAMS)
             .build()
             .user_data(Op::Received.user_data(slot));
@@ -227,22 +180,21 @@ impl Uring {
     }
 
     pub(super) fn received(&mut self, slot: u32, entry: &cqueue::Entry) {
-        let Some(conn) = self.tcp.conns.get_mut(slot as usize) else {
+        let Some(conn) = self.tcp.conns.get(slot) else {
             return;
-        };
-        let id = ConnId {
-            slot,
-            generation: conn.generation,
         };
         let result = entry.result();
         let buffer = cqueue::buffer_select(entry.flags());
-        let ended = !cqueue::more(entry.flags());
-        if ended {
-            conn.receiving = false;
-        }
+        let more = cqueue::more(entry.flags());
+        conn.watch.receiving = more;
+        // What broke a connection may have been told already, by its write.
+        let told = conn.closing || conn.ended;
+        let starved = result == -libc::ENOBUFS;
+        conn.ended |= result <= 0 && !more && !starved;
+        let over = conn.ended;
+        let id = self.tcp.conns.id(slot);
         match (result, buffer) {
-            (1.., Some(buffer)) if conn.closing => self.streams.recycle(buffer),
-            (1.., Some(buffer)) => self.events.push_back(Event::Received {
+            (1.., Some(buffer)) if !told => self.events.push_back(Event::Received {
                 conn: id,
                 buffer: Buffer {
                     group: STREAMS,
@@ -254,113 +206,71 @@ impl Uring {
                 if let Some(buffer) = buffer {
                     self.streams.recycle(buffer);
                 }
-                let error = (result < 0).then(|| io::Error::from_raw_os_error(-result).kind());
-                if ended && result != -libc::ENOBUFS {
-                    conn.ended = true;
-                    if !conn.closing {
-                        self.events.push_back(Event::Closed { conn: id, error });
-                    }
+                if over && !told {
+                    let error = (result < 0).then(|| io::Error::from_raw_os_error(-result).kind());
+                    self.events.push_back(Event::Closed { conn: id, error });
                 }
             }
         }
-        let conn = &self.tcp.conns[slot as usize];
-        if ended && !conn.ended {
+        if !more && !over {
             self.tcp.idle.push(slot);
         }
-        self.tcp.release(slot);
+        self.tcp.settle(slot);
     }
 
-    pub(super) fn start_write(&mut self, id: ConnId, piece: Piece) {
-        if !self.tcp.is_open(id) {
-            return;
+    /// Tries the writes that are due, as many as one turn may carry.
+    pub(super) fn write_pending(&mut self) {
+        let mut left = limits::TURN_WRITES;
+        for _ in 0..self.tcp.conns.writes_pending() {
+            let Some(slot) = self.tcp.conns.next_write() else {
+                return;
+            };
+            let (sent, tried) = self.tcp.conns.try_write(slot, &mut self.events);
+            match tried {
+                Some(Tried::Full) => self.await_room(slot),
+                Some(Tried::Ended) => self.tcp.settle(slot),
+                None => {}
+            }
+            left = left.saturating_sub(sent);
+            if left == 0 {
+                return;
+            }
         }
-        let conn = &mut self.tcp.conns[id.slot as usize];
-        debug_assert!(conn.write.is_none(), "one piece at a time");
-        if conn.write.is_some() {
-            return;
-        }
-        conn.write = Some(Write { piece, done: 0 });
-        self.push_write(id.slot);
     }
 
-    fn push_write(&mut self, slot: u32) {
-        let conn = &self.tcp.conns[slot as usize];
-        let (Some(stream), Some(write)) = (&conn.stream, &conn.write) else {
+    fn await_room(&mut self, slot: u32) {
+        let Some(conn) = self.tcp.conns.get(slot) else {
             return;
         };
-        let rest = write.rest();
-        let length = rest.len().min(limits::WRITE) as u32;
-        let entry = opcode::Send::new(types::Fd(stream.as_raw_fd()), rest.as_ptr(), length)
-            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+        let polling = &mut conn.watch.polling;
+        let Some(stream) = conn.stream.as_ref().filter(|_| !*polling) else {
+            return;
+        };
+        *polling = true;
+        let entry = opcode::PollAdd::new(types::Fd(stream.as_raw_fd()), libc::POLLOUT as u32)
             .build()
-            .user_data(Op::Written.user_data(slot));
-        // SAFETY: the piece owns or maps the bytes, does not move them, and is kept in the
-        // connection until this send has completed.
+            .user_data(Op::Room.user_data(slot));
+        // SAFETY: refers to nothing but the socket, which is kept until the poll has ended.
         unsafe { self.push(entry) };
     }
 
-    pub(super) fn written(&mut self, slot: u32, result: i32) {
-        let Some(conn) = self.tcp.conns.get_mut(slot as usize) else {
-            return;
-        };
-        let Some(write) = &mut conn.write else {
-            return;
-        };
-        if let Ok(more @ 1..) = usize::try_from(result) {
-            write.done += more;
-        }
-        let left = !write.rest().is_empty();
-        if left && result > 0 && !conn.closing {
-            return self.push_write(slot);
-        }
-        let conn_id = ConnId {
-            slot,
-            generation: conn.generation,
-        };
-        let Some(Write { piece, done }) = conn.write.take() else {
-            return;
-        };
-        if result == -libc::EFAULT {
-            piece.unreadable();
-        }
-        if !conn.closing {
-            let spent = match piece {
-                Piece::Owned(bytes) => Some(bytes),
-                Piece::Mapped(..) => None,
-            };
-            self.events.push_back(Event::Written {
-                conn: conn_id,
-                bytes: done,
-                spent,
-            });
-            // The receive that is running reports what broke the connection, if it still runs.
-            if left && (conn.ended || !conn.receiving) {
-                let error = (result < 0).then(|| io::Error::from_raw_os_error(-result).kind());
-                self.events.push_back(Event::Closed {
-                    conn: conn_id,
-                    error,
-                });
-            } else if left {
-                self.tcp.shut(slot, Shutdown::Both);
+    /// A connection may be written to again, or is broken, which writing will tell.
+    pub(super) fn room(&mut self, slot: u32) {
+        if let Some(conn) = self.tcp.conns.get(slot) {
+            conn.watch.polling = false;
+            if conn.is_writing() && !conn.closing {
+                self.tcp.conns.resume_write(slot);
             }
         }
-        self.tcp.release(slot);
+        self.tcp.settle(slot);
     }
 
     pub(super) fn close_stream(&mut self, id: ConnId) {
-        if !self.tcp.is_open(id) {
+        let Some(conn) = self.tcp.conns.open(id) else {
             return;
-        }
-        let conn = &mut self.tcp.conns[id.slot as usize];
-        conn.closing = true;
-        let orderly = conn.write.is_none() && !conn.ended && conn.receiving;
-        if orderly {
-            self.tcp.shut(id.slot, Shutdown::Write);
-            let due = Instant::now() + limits::LINGER;
-            self.tcp.lingering.push_back((due, id));
-        } else {
-            self.tcp.shut(id.slot, Shutdown::Both);
-        }
-        self.tcp.release(id.slot);
+        };
+        let receiving = conn.watch.receiving;
+        self.tcp.conns.part(id, receiving);
+        self.tcp.settle(id.slot);
     }
 }
