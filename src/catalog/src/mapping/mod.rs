@@ -6,6 +6,7 @@ mod residency;
 use std::fs::{File, Metadata};
 use std::io;
 use std::ops::{Deref, Range};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ struct Shared {
     guard: Guard,
     // An empty file cannot be mapped.
     map: Option<Mmap>,
+    file: Option<File>,
     origin: PathBuf,
     device: u64,
     inode: u64,
@@ -60,6 +62,7 @@ impl Mapping {
                 residency: Residency::new(meta.len()),
                 uses: AtomicU64::new(0),
                 map,
+                file: (meta.len() >= OPEN).then_some(file),
                 origin: path.to_owned(),
                 device: meta.dev(),
                 inode: meta.ino(),
@@ -185,6 +188,13 @@ impl Mapping {
         self.shared.uses.load(Ordering::Relaxed)
     }
 
+    /// The copy itself, to be sent without a look at its bytes. Small files are not kept open:
+    /// a library has more of them than a process may have open files.
+    #[must_use]
+    pub fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.shared.file.as_ref().map(AsFd::as_fd)
+    }
+
     /// The copy that is mapped.
     #[must_use]
     pub fn origin(&self) -> &Path {
@@ -212,6 +222,9 @@ impl Mapping {
         meta.dev() == self.shared.device && meta.ino() == self.shared.inode
     }
 }
+
+/// Bytes from which on a file is kept open.
+const OPEN: u64 = 1 << 20;
 
 impl Deref for Mapping {
     type Target = [u8];

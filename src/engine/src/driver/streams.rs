@@ -159,7 +159,7 @@ impl<W: Default> Streams<W> {
             return (sent, Some(Tried::Full));
         }
         if let Some(Write { piece, done }) = conn.write.take() {
-            if error == Some(Errno::FAULT) {
+            if matches!(error, Some(Errno::FAULT | Errno::IO)) {
                 piece.unreadable();
             }
             let spent = match piece {
@@ -258,6 +258,14 @@ impl Write {
     }
 
     fn push_once(&self, stream: &TcpStream) -> rustix::io::Result<usize> {
+        if let Piece::Mapped(file, range) = &self.piece
+            && let Some(copy) = file.content.file()
+        {
+            // The pages themselves go out: nothing is copied on our side. Rust's runtime has
+            // SIGPIPE ignored, which sendfile cannot be told.
+            let mut offset = range.start + self.done as u64;
+            return rustix::fs::sendfile(stream, copy, Some(&mut offset), self.left());
+        }
         let rest = self.piece.bytes().get(self.done..).unwrap_or_default();
         rustix::net::send(stream, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
     }
