@@ -1,6 +1,7 @@
 //! The data plane: pinned threads, one ring each, no async runtime.
 
 mod config;
+mod congestion;
 mod dhcp_service;
 pub mod driver;
 mod engine;

@@ -107,6 +107,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&SockAddr::from(address))?;
+    crate::congestion::choose(&socket);
     socket.listen(limits::ACCEPT_BACKLOG)?;
     Ok(socket.into())
 }

@@ -104,6 +104,7 @@ impl Epoll {
                 continue;
             };
             let _ = stream.set_nodelay(true);
+            crate::congestion::reconsider(&stream);
             if stream.set_nonblocking(true).is_err() {
                 continue;
             }

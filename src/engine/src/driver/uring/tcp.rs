@@ -149,6 +149,7 @@ impl Uring {
             return;
         };
         let _ = stream.set_nodelay(true);
+        crate::congestion::reconsider(&stream);
         let Some(conn) = self.tcp.conns.insert(stream) else {
             tracing::debug!(%peer, "refused: every connection of this worker is taken");
             return;
