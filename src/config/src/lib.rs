@@ -9,6 +9,7 @@ mod diagnostic;
 mod lint;
 mod listen;
 mod load;
+mod memory;
 mod model;
 mod place;
 mod suggest;
@@ -18,6 +19,7 @@ pub use diagnostic::{Diagnostic, Place, Severity};
 pub use lint::{Finding, entry_name_problem};
 pub use listen::{Listen, ListenAt, ListenError, Listener};
 pub use load::{Loaded, Rejected};
+pub use memory::{Memory, Pin, parse_pin};
 pub use model::{
     Boot, Config, DataPorts, Driver, LogFormat, Machine, Scheme, Tftp, Tls, UefiOffer, Xdp,
     parse_data_ports,

@@ -13,7 +13,7 @@ use toml::de::DeTable;
 
 use crate::lint::{Finding, MENU_TIMEOUT_MAX};
 use crate::{Config, Diagnostic, Listener, Machine, Place, Severity, wire};
-use crate::{listen, model, place, suggest};
+use crate::{listen, memory, model, place, suggest};
 
 /// The largest file that is read, in bytes: some hundred thousand machines.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
@@ -258,6 +258,11 @@ fn take(config: &mut Config, file: wire::File, folder: &Path) -> Vec<Finding> {
     take_listen(config, &file.listen, &mut findings);
     take_boot(config, file.boot, &mut findings);
     take_tftp(config, &file.tftp, &mut findings);
+    match file.memory.pin.as_deref().map(memory::parse_pin) {
+        None => {}
+        Some(Ok(pin)) => config.memory.pin = pin,
+        Some(Err(text)) => findings.push(Finding::bad_value("memory.pin", text)),
+    }
     take_machines(config, file.machine, &mut findings);
     findings
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bootstorm_proto::types::{BlockSize, Family, MacAddress, MachineGuid, WindowSize};
 use serde::Deserialize;
 
-use crate::Listen;
+use crate::{Listen, Memory};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Config {
     pub tftp: Tftp,
     /// Certificate of the HTTPS boot endpoint.
     pub tls: Tls,
+    /// What of the images stays in memory.
+    pub memory: Memory,
     /// Threads of the data plane; `None` means one for each core.
     pub workers: Option<NonZeroU16>,
     /// How the data plane talks to the kernel.
@@ -200,6 +202,7 @@ impl Config {
             boot: Boot::default(),
             tftp: Tftp::default(),
             tls: Tls::default(),
+            memory: Memory::default(),
             workers: None,
             driver: Driver::Auto,
             xdp: Xdp::Auto,

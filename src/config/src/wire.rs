@@ -24,6 +24,7 @@ pub(crate) struct File {
     pub(crate) boot: Boot,
     pub(crate) tftp: Tftp,
     pub(crate) tls: Tls,
+    pub(crate) memory: Memory,
     pub(crate) machine: Vec<Machine>,
 }
 
@@ -82,6 +83,12 @@ pub(crate) struct Tls {
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
     pub(crate) dhe: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Memory {
+    pub(crate) pin: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

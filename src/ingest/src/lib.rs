@@ -1,8 +1,8 @@
 //! Copies images in, hashes them and publishes the catalog.
 //!
-//! One thread owns everything here: it walks the images folder, copies what is new into
-//! `DATA/blobs/<sha256>`, and publishes a [`Snapshot`] whenever
-//! something changed.
+//! One thread walks the images folder, copies what is new into `DATA/blobs/<sha256>`, and
+//! publishes a [`Snapshot`] whenever something changed. Another keeps in memory what machines
+//! fetch: [`Pins`].
 #![forbid(unsafe_code)]
 
 mod blobs;
@@ -10,11 +10,14 @@ mod copy;
 mod failure;
 mod index;
 mod limits;
+mod pins;
 mod run;
 mod scan;
 mod settle;
 mod source;
 mod watch;
+
+pub use pins::{Budget, Pinned, Pins, Room};
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -23,8 +23,20 @@ pub(crate) const MAX_INDEX: u64 = 64 << 20;
 /// Bytes per read and write.
 pub(crate) const CHUNK: usize = 1 << 20;
 
-/// Boot programs up to this size are read into memory before the first client asks.
-pub(crate) const MAX_PREFAULT: u64 = 16 << 20;
+/// Boot programs up to this size are kept in memory although nobody has asked for them yet.
+pub(crate) const MAX_SMALL: u64 = 16 << 20;
+
+/// How often is looked whether the catalog changed what is kept in memory.
+pub(crate) const PIN_LOOK: Duration = Duration::from_secs(1);
+
+/// How often what is kept is chosen anew although the catalog is the same.
+pub(crate) const PIN_REVIEW: Duration = Duration::from_secs(10);
+
+/// Half of an image's transfers are forgotten after this time.
+pub(crate) const HEAT_HALVES: Duration = Duration::from_secs(3600);
+
+/// An image with less of a transfer left is let go: a single one ten hours ago.
+pub(crate) const COLD_HEAT: f64 = 1.0 / 1024.0;
 
 /// A file that nobody is known to write to is taken when it has not changed for this long.
 pub(crate) const QUIET: Duration = Duration::from_millis(500);

@@ -16,9 +16,7 @@ use crate::blobs::{Blobs, hex, unhex};
 use crate::copy::{Copier, CopyError};
 use crate::failure::{Failure, explain};
 use crate::index::{self, Row, Rows};
-use crate::limits::{
-    FIRST_PASS_PATIENCE, MAX_PREFAULT, PAUSE, PUBLISH_EVERY, RESCAN, RESCAN_BLIND, SAVE_EVERY,
-};
+use crate::limits::{FIRST_PASS_PATIENCE, PAUSE, PUBLISH_EVERY, RESCAN, RESCAN_BLIND, SAVE_EVERY};
 use crate::scan::{Found, Scan, Stamp, is_below, scan};
 use crate::settle::Settling;
 use crate::watch::{Control, Places, watch};
@@ -447,10 +445,6 @@ impl Running {
         sha256: [u8; 32],
     ) -> io::Result<()> {
         let content = self.setup.control.map(&self.setup.blobs.path(&sha256))?;
-        if is_below(&path.to_lowercase(), "boot") && stamp.size <= MAX_PREFAULT {
-            // Only a first client would wait for what cannot be read now.
-            let _ = content.read_in(0..stamp.size);
-        }
         let modified = stamp.modified().unwrap_or(found.modified);
         let file = Arc::new(File {
             path: path.into(),

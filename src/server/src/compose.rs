@@ -18,7 +18,7 @@ use bootstorm_control::{
 use bootstorm_engine::handoff::{Ask, Decide, Replies};
 use bootstorm_engine::tls::{TlsOptions, resolving_config};
 use bootstorm_engine::{Engine, Seams};
-use bootstorm_ingest::{Ingest, IngestConfig};
+use bootstorm_ingest::{Ingest, IngestConfig, Pins};
 use bootstorm_policy::{Policy, Ports, Rules};
 use bootstorm_proto::dhcp::{Answer, ClientFacts};
 use bootstorm_store::Store;
@@ -61,6 +61,7 @@ pub(crate) fn serve(
 struct Server {
     engine: Engine,
     ingest: Arc<Ingest>,
+    pins: Pins,
     policy: Arc<Policy>,
     authority: Arc<Authority>,
     store: Store,
@@ -97,6 +98,7 @@ impl Server {
         let server = Self {
             engine,
             ingest: Arc::new(start_ingest(&config, &shared)?),
+            pins: start_pins(&config, &shared)?,
             policy: shared.policy,
             authority: shared.authority,
             store,
@@ -153,6 +155,7 @@ impl Server {
         };
         self.policy.set_rules(Rules::from(&config));
         self.ingest.rescan();
+        self.pins.set_budget(translate::pin_budget(&config));
         let fixed = translate::needs_restart(&self.config, &config);
         if fixed.is_empty() {
             info!("configuration read again");
@@ -339,6 +342,14 @@ fn start_ingest(config: &Config, shared: &Shared) -> anyhow::Result<Ingest> {
     let report = move |report| translate::log_report(&report, &published, &metrics);
     Ingest::start(ingest, Arc::clone(&shared.catalog), report)
         .map_err(|error| anyhow::anyhow!("{error} [{}]", error.code()))
+}
+
+fn start_pins(config: &Config, shared: &Shared) -> anyhow::Result<Pins> {
+    let metrics = Arc::clone(&shared.metrics);
+    let report = move |pinned| translate::log_pinned(&pinned, &metrics);
+    let budget = translate::pin_budget(config);
+    Pins::start(budget, Arc::clone(&shared.catalog), report)
+        .context("no thread to keep images in memory")
 }
 
 /// A default that is not there would leave every machine at its own disk without a word.

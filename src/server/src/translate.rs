@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use anyhow::bail;
 use bootstorm_catalog::Catalog;
-use bootstorm_config::{Config, DataPorts, Driver, ListenAt, Xdp};
+use bootstorm_config::{Config, DataPorts, Driver, ListenAt, Pin, Xdp};
 use bootstorm_engine::{DriverChoice, EngineConfig, TftpConfig};
-use bootstorm_ingest::Report;
+use bootstorm_ingest::{Budget, Pinned, Report};
 use bootstorm_proto::dhcp::{Style, UefiOffer};
 use bootstorm_telemetry::metrics::Metrics;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::network;
 
@@ -74,6 +74,26 @@ pub(crate) fn style(config: &Config) -> Style {
         response_delay: config.boot.response_delay,
         ..Style::default()
     }
+}
+
+/// How much of the images stays in memory.
+pub(crate) fn pin_budget(config: &Config) -> Budget {
+    match config.memory.pin {
+        Pin::Auto => Budget::Auto,
+        Pin::Off => Budget::Off,
+        Pin::Bytes(bytes) => Budget::Bytes(bytes),
+    }
+}
+
+/// What the pins say, as a log line and a gauge.
+pub(crate) fn log_pinned(pinned: &Pinned, metrics: &Metrics) {
+    if pinned.refused {
+        warn!(code = "memory.lock-limit", "{pinned}");
+    } else {
+        debug!("{pinned}");
+    }
+    let locked = i64::try_from(pinned.locked).unwrap_or(i64::MAX);
+    metrics.memory.pinned_bytes.set(locked);
 }
 
 /// Settings that differ and take effect only at the next start.

@@ -1,5 +1,7 @@
 //! `bootstorm doctor`.
 
+mod memory;
+
 use std::fmt::Display;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -55,6 +57,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     check_kernel(&mut report);
     check_images(&config, &mut report);
     check_entries(&config, &mut report);
+    memory::check(&config, &mut report);
     check_certificate(&config, &mut report);
     check_other_servers(&config, &mut report);
     report.print()

@@ -1,0 +1,75 @@
+//! What of the images stays in memory.
+
+/// The `[memory]` table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// How much of the images that machines fetch is kept.
+    pub pin: Pin,
+}
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pin {
+    /// Up to half of the memory.
+    #[default]
+    Auto,
+    /// Nothing on purpose.
+    Off,
+    /// So many bytes at most.
+    Bytes(u64),
+}
+
+/// Reads `auto`, `off` or a size such as `512M`, `8G` or `1T`, in units of 1024.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn parse_pin(text: &str) -> Result<Pin, String> {
+    match text {
+        "auto" => return Ok(Pin::Auto),
+        "off" => return Ok(Pin::Off),
+        _ => {}
+    }
+    let units = [('M', 20), ('G', 30), ('T', 40)];
+    let sized = units.iter().find_map(|(unit, shift)| {
+        let number = text.strip_suffix(*unit)?.trim_end().parse::<u64>().ok()?;
+        Some((number, *shift))
+    });
+    match sized {
+        Some((0, _)) => Err("nothing is kept in memory: write `off`".to_owned()),
+        Some((number, shift)) if number <= u64::MAX >> 1 >> shift => {
+            Ok(Pin::Bytes(number << shift))
+        }
+        Some(_) => Err(format!("`{text}` is more than any memory")),
+        None => Err(format!(
+            "`{}` is neither `auto`, `off` nor a size such as 512M or 8G",
+            text.escape_default()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(parse_pin("auto"), Ok(Pin::Auto));
+        assert_eq!(parse_pin("off"), Ok(Pin::Off));
+        assert_eq!(parse_pin("512M"), Ok(Pin::Bytes(512 << 20)));
+        assert_eq!(parse_pin("8 G"), Ok(Pin::Bytes(8 << 30)));
+        assert_eq!(parse_pin("1T"), Ok(Pin::Bytes(1 << 40)));
+        for bad in [
+            "",
+            "8",
+            "G",
+            "-1G",
+            "0G",
+            "8GB",
+            "1.5G",
+            "99999999999T",
+            "on",
+        ] {
+            assert!(parse_pin(bad).is_err(), "{bad}");
+        }
+    }
+}
