@@ -2,6 +2,7 @@
 
 mod answer;
 mod connection;
+mod handshakes;
 mod shared;
 mod timers;
 
@@ -14,6 +15,7 @@ use bootstorm_proto::http::BootResponse;
 use bootstorm_telemetry::event::{Protocol, Reason};
 
 use self::connection::{Connection, Step};
+use self::handshakes::Handshakes;
 use self::shared::Shared;
 use self::timers::Timers;
 use crate::config::Seams;
@@ -39,6 +41,7 @@ pub(crate) struct HttpService {
     /// By the driver's slot.
     connections: Vec<Option<Box<Connection>>>,
     timers: Timers,
+    handshakes: Handshakes,
     read_ins: ReadIns<ConnId>,
 }
 
@@ -49,6 +52,7 @@ impl HttpService {
             shared: Shared::new(worker, seams),
             connections: Vec::new(),
             timers: Timers::default(),
+            handshakes: Handshakes::default(),
         }
     }
 
@@ -110,10 +114,17 @@ impl HttpService {
         bytes: &[u8],
         now: Instant,
     ) {
-        if let Some(connection) = find(&mut self.connections, conn) {
+        let Some(connection) = find(&mut self.connections, conn) else {
+            return;
+        };
+        if connection.is_handshaking() {
+            if connection.awaits_turn(bytes, &self.shared, now) {
+                self.handshakes.push(conn, now);
+            }
+        } else {
             connection.received(bytes, &mut self.shared, now);
-            self.drive(driver, conn, now);
         }
+        self.drive(driver, conn, now);
     }
 
     /// A piece was written as far as `bytes`; `spent` is the allocation of an owned piece.
@@ -183,11 +194,12 @@ impl HttpService {
 
     /// When [`HttpService::timeout`] is to be called next.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        self.handshakes.since().or(self.timers.next())
     }
 
-    /// Closes what took too long.
+    /// Closes what took too long, and lets one handshake go on.
     pub(crate) fn timeout<D: Driver>(&mut self, driver: &mut D, now: Instant) {
+        self.handshake(driver, now);
         while let Some((conn, at)) = self.timers.pop(now) {
             let Some(connection) = find(&mut self.connections, conn) else {
                 continue;
@@ -228,6 +240,15 @@ impl HttpService {
                 code: "tls.no-certificate",
                 text: "the server has no certificate".into(),
             }),
+        }
+    }
+
+    fn handshake<D: Driver>(&mut self, driver: &mut D, now: Instant) {
+        while let Some(conn) = self.handshakes.pop() {
+            if let Some(connection) = find(&mut self.connections, conn) {
+                connection.takes_turn(&mut self.shared, now);
+                return self.drive(driver, conn, now);
+            }
         }
     }
 

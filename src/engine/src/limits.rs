@@ -102,7 +102,9 @@ const _: () = assert!(TFTP_BLOCK_MAX as usize + 4 <= SEND_BYTES);
 
 /// Connections of one worker from which on newcomers are told to come back later.
 pub(crate) const HTTP_FULL: usize = CONNECTIONS - 64;
-/// How long a TLS handshake may take.
+/// Bytes of a TLS handshake that wait for its turn: a hello and everything behind it.
+pub(crate) const TLS_HANDSHAKE_BYTES: usize = 32 * 1024;
+/// How long a TLS handshake may take, without its waiting for a turn.
 pub(crate) const TLS_HANDSHAKE: Duration = Duration::from_secs(15);
 /// How long a request may take to arrive, head and body.
 pub(crate) const HTTP_REQUEST: Duration = Duration::from_secs(15);

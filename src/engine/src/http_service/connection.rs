@@ -11,6 +11,7 @@ use bootstorm_telemetry::event::{Protocol, Reason};
 
 use super::Ends;
 use super::answer::{self, Asked, Origin, Outcome, Response};
+use super::handshakes::Waiting;
 use super::shared::Shared;
 use crate::driver::{ConnId, Piece};
 use crate::handoff::Ticket;
@@ -37,6 +38,8 @@ pub(super) struct Connection {
     id: ConnId,
     origin: Origin,
     tls: Option<Box<Stream>>,
+    /// Its handshake has not had its turn.
+    waiting: Option<Box<Waiting>>,
     requests: http::Connection,
     phase: Phase,
     writing: Option<Writing>,
@@ -103,6 +106,7 @@ impl Connection {
                 local: ends.local,
             },
             tls: tls.map(Box::new),
+            waiting: None,
             requests: http::Connection::default(),
             phase,
             writing: None,
@@ -130,6 +134,32 @@ impl Connection {
         self.phase = Phase::Sending(answer::full(shared, self.origin));
     }
 
+    /// What arrives is to wait for a turn.
+    pub(super) fn is_handshaking(&self) -> bool {
+        matches!(self.phase, Phase::Handshake)
+    }
+
+    /// Bytes came that wait for their turn; tells whether the connection is to be queued for it.
+    pub(super) fn awaits_turn(&mut self, bytes: &[u8], shared: &Shared, now: Instant) -> bool {
+        let queued = self.waiting.is_some();
+        let waiting = self.waiting.get_or_insert_with(|| Waiting::new(now).into());
+        if !waiting.push(bytes) {
+            self.too_much_at_once(shared);
+        }
+        !queued
+    }
+
+    /// The handshake goes on with what arrived. How long that waited is not the client's fault.
+    pub(super) fn takes_turn(&mut self, shared: &mut Shared, now: Instant) {
+        if let Some(waiting) = self.waiting.take() {
+            self.deadline += now.saturating_duration_since(waiting.since);
+            self.received(&waiting.bytes, shared, now);
+            if let Some(broken) = waiting.closed {
+                self.closed(broken, shared);
+            }
+        }
+    }
+
     /// Bytes came.
     pub(super) fn received(&mut self, bytes: &[u8], shared: &mut Shared, now: Instant) {
         if matches!(self.phase, Phase::Farewell | Phase::Gone) {
@@ -141,11 +171,7 @@ impl Connection {
             true => self.decrypt(bytes, shared, now),
         };
         if !fits {
-            self.end_with(
-                shared,
-                "http.too-much-at-once",
-                "requests were sent faster than responses are read",
-            );
+            self.too_much_at_once(shared);
         }
         if !begun && matches!(self.phase, Phase::Reading) && self.requests.is_mid_request() {
             self.patience(now, limits::HTTP_REQUEST);
@@ -177,6 +203,10 @@ impl Connection {
 
     /// The peer's side ended or the connection broke.
     pub(super) fn closed(&mut self, broken: bool, shared: &mut Shared) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.closed = Some(broken);
+            return;
+        }
         self.ended = true;
         if let Some(reason) = self.tls.as_ref().and_then(|tls| tls.cut(broken)) {
             shared.seams.metrics.tls.failed(reason.code);
@@ -197,6 +227,11 @@ impl Connection {
 
     /// Its deadline has come.
     pub(super) fn timed_out(&mut self, shared: &mut Shared, now: Instant) {
+        if let Some(waiting) = &mut self.waiting {
+            self.deadline += now.saturating_duration_since(waiting.since);
+            waiting.since = now;
+            return;
+        }
         match &self.phase {
             Phase::Handshake => {
                 let reason = crate::tls::timed_out(limits::TLS_HANDSHAKE.as_secs());
@@ -317,10 +352,10 @@ impl Connection {
         self.send(Response::of_bytes(bytes, false), now);
     }
 
-    fn end_with(&mut self, shared: &Shared, code: &'static str, text: &'static str) {
+    fn too_much_at_once(&mut self, shared: &Shared) {
         let reason = Reason {
-            code,
-            text: text.into(),
+            code: "http.too-much-at-once",
+            text: "requests were sent faster than responses are read".into(),
         };
         if matches!(self.phase, Phase::Sending(_)) {
             self.lost(shared, reason);

@@ -46,6 +46,7 @@ pub(crate) struct Lab {
     pub(crate) https: SocketAddr,
     /// The certificate, as PEM.
     pub(crate) certificate: tempfile::NamedTempFile,
+    pub(crate) metrics: Arc<Metrics>,
     engine: Engine,
     events: Receiver<BootEvent>,
     files: tempfile::TempDir,
@@ -81,12 +82,13 @@ impl Lab {
             https: any_port,
             ..EngineConfig::default()
         };
+        let metrics = Arc::new(Metrics::new());
         let seams = Seams {
             catalog,
             decide: Arc::new(Nobody),
             asks,
             events,
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::clone(&metrics),
             tls: Some(tls),
         };
         let engine = Engine::start(config, seams).unwrap();
@@ -100,6 +102,7 @@ impl Lab {
             http,
             https,
             certificate,
+            metrics,
             engine,
             events: told,
             files,
@@ -133,6 +136,15 @@ impl Lab {
             What::Refused { reason, .. } | What::Broken { reason, .. } => Some(reason.code),
             _ => None,
         })
+    }
+
+    /// The codes of everything that failed so far.
+    pub(crate) fn failures(&self) -> Vec<&'static str> {
+        let failed = |event: BootEvent| match event.what {
+            What::Refused { reason, .. } | What::Broken { reason, .. } => Some(reason.code),
+            _ => None,
+        };
+        self.events.try_iter().filter_map(failed).collect()
     }
 
     /// Runs curl with the CA known.

@@ -6,6 +6,7 @@
     reason = "what a test stands on fails the test"
 )]
 
+mod crowd;
 mod lab;
 mod plain;
 mod sealed;

@@ -171,3 +171,84 @@ fn records_that_were_tampered_with_break_the_transfer() {
     assert!(bench.closed(conn));
     assert_eq!(bench.refusals(), ["tls.bad-record"]);
 }
+
+// Hellos of `count` connections that have all arrived, and not had their turn.
+fn hellos(bench: &mut Bench, count: u32) -> Vec<ConnId> {
+    let mut hello = Vec::new();
+    client(true).write_tls(&mut hello).unwrap();
+    let all: Vec<_> = (0..count)
+        .map(|slot| bench.accept(slot, ListenerKind::Https))
+        .collect();
+    for conn in &all {
+        let (driver, now) = (&mut bench.driver, bench.now);
+        bench.service.received(driver, *conn, &hello, now);
+    }
+    all
+}
+
+#[test]
+fn handshakes_take_turns_in_order_of_arrival_and_hold_up_nobody_else() {
+    let mut bench = Bench::new();
+    let all = hellos(&mut bench, 8);
+    for turn in 0..all.len() {
+        assert_eq!(bench.service.next_timeout(), Some(bench.now));
+        let plain = bench.accept(100 + turn as u32, ListenerKind::Http);
+        let request = b"GET /images/boot/small.efi HTTP/1.1\r\nHost: h\r\n\r\n";
+        let (driver, now) = (&mut bench.driver, bench.now);
+        bench.service.received(driver, plain, request, now);
+        assert_eq!(status(&bench.take_all(plain)), 200);
+        bench.turns(1);
+        let answered: Vec<_> = all.iter().map(|conn| bench.take(*conn)).collect();
+        let expected: Vec<_> = (0..all.len()).map(|i| i == turn).collect();
+        assert_eq!(answered, expected);
+    }
+    assert!(bench.service.next_timeout() > Some(bench.now));
+}
+
+#[test]
+fn what_waits_for_a_turn_does_not_run_out_of_time() {
+    let mut bench = Bench::new();
+    let all = hellos(&mut bench, 40);
+    for conn in &all {
+        bench.pass(Duration::from_secs(1));
+        assert!(
+            !bench.take_all(*conn).is_empty(),
+            "{conn:?} was not answered"
+        );
+        assert!(!bench.closed(*conn));
+        // From now on it is the client's time that passes.
+        if conn.slot >= 16 {
+            assert!(bench.closed(all[conn.slot as usize - 16]));
+        }
+    }
+}
+
+#[test]
+fn a_client_that_leaves_while_it_waits_is_heard_and_let_go() {
+    let mut bench = Bench::new();
+    let all = hellos(&mut bench, 3);
+    let (driver, now) = (&mut bench.driver, bench.now);
+    bench.service.closed(driver, all[1], None, now);
+    let reset = Some(ErrorKind::ConnectionReset);
+    bench.service.closed(driver, all[2], reset, now);
+    assert!(!bench.closed(all[1]));
+    bench.turns(3);
+    assert!(!bench.closed(all[0]) && bench.closed(all[1]) && bench.closed(all[2]));
+    assert_eq!(
+        bench.service.next_timeout(),
+        Some(now + limits::TLS_HANDSHAKE)
+    );
+}
+
+#[test]
+fn more_than_a_handshake_holds_is_not_kept() {
+    let mut bench = Bench::new();
+    let conn = bench.accept(0, ListenerKind::Https);
+    let (driver, now) = (&mut bench.driver, bench.now);
+    for _ in 0..5 {
+        bench.service.received(driver, conn, &[22; 8192], now);
+    }
+    assert!(bench.closed(conn));
+    assert_eq!(bench.refusals(), ["http.too-much-at-once"]);
+    bench.turns(1);
+}
