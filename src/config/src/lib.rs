@@ -12,6 +12,7 @@ mod load;
 mod memory;
 mod model;
 mod place;
+mod rate;
 mod suggest;
 mod wire;
 
@@ -21,6 +22,7 @@ pub use listen::{Listen, ListenAt, ListenError, Listener};
 pub use load::{Loaded, Rejected};
 pub use memory::{Memory, Pin, parse_pin};
 pub use model::{
-    Boot, Config, DataPorts, Driver, LogFormat, Machine, Scheme, Tftp, Tls, UefiOffer, Xdp,
+    Boot, Config, DataPorts, Driver, LogFormat, Machine, Pacing, Scheme, Tftp, Tls, UefiOffer, Xdp,
     parse_data_ports,
 };
+pub use rate::Rate;

@@ -117,6 +117,7 @@ impl Config {
         let mut findings = Vec::new();
         lint_folders(self, &mut findings);
         lint_network(self, &mut findings);
+        lint_pacing(self, &mut findings);
         lint_ports(self, &mut findings);
         lint_services(self, &mut findings);
         lint_boot(self, &mut findings);
@@ -191,6 +192,31 @@ fn lint_network(config: &Config, findings: &mut Vec<Finding>) {
             )
             .hint("the name alone: no scheme, port or slash"),
         );
+    }
+}
+
+fn lint_pacing(config: &Config, findings: &mut Vec<Finding>) {
+    let pacing = &config.pacing;
+    for name in pacing.interface.keys() {
+        if !config.interfaces.is_empty() && !config.interfaces.contains(name) {
+            findings.push(Finding::warning(
+                "config.no-effect",
+                format!("pacing.interface.{name}"),
+                format!(
+                    "`{}` is not among the interfaces that are answered on",
+                    shortened(name)
+                ),
+            ));
+        }
+    }
+    if let (Some(one), Some(all)) = (pacing.per_machine, pacing.total)
+        && one > all
+    {
+        findings.push(Finding::warning(
+            "config.no-effect",
+            "pacing.per_machine",
+            format!("one machine can never get {one}: all together get {all}"),
+        ));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::lint::{Finding, MENU_TIMEOUT_MAX};
-use crate::{Config, Diagnostic, Listener, Machine, Place, Severity, wire};
+use crate::{Config, Diagnostic, Listener, Machine, Place, Rate, Severity, wire};
 use crate::{listen, memory, model, place, suggest};
 
 /// The largest file that is read, in bytes: some hundred thousand machines.
@@ -263,6 +264,7 @@ fn take(config: &mut Config, file: wire::File, folder: &Path) -> Vec<Finding> {
         Some(Ok(pin)) => config.memory.pin = pin,
         Some(Err(text)) => findings.push(Finding::bad_value("memory.pin", text)),
     }
+    take_pacing(config, file.pacing, &mut findings);
     take_machines(config, file.machine, &mut findings);
     findings
 }
@@ -362,6 +364,21 @@ fn take_tftp(config: &mut Config, tftp: &wire::Tftp, findings: &mut Vec<Finding>
         )),
         Some(most) => to.max_transfers_per_client = most,
     }
+}
+
+fn take_pacing(config: &mut Config, pacing: wire::Pacing, findings: &mut Vec<Finding>) {
+    let to = &mut config.pacing;
+    let mut read = |text: Option<String>, key: &str| {
+        let text = text.filter(|text| text != "none");
+        read_or_note::<Rate>(text.as_deref(), || format!("pacing.{key}"), findings)
+    };
+    to.per_machine = read(pacing.per_machine, "per_machine");
+    to.total = read(pacing.total, "total");
+    for (name, rate) in pacing.interface {
+        let rate = read(Some(rate), &format!("interface.{name}"));
+        to.interface.insert(name, rate);
+    }
+    to.machines = pacing.machines.and_then(NonZeroU32::new);
 }
 
 fn take_machines(config: &mut Config, machines: Vec<wire::Machine>, findings: &mut Vec<Finding>) {

@@ -1,7 +1,7 @@
 //! The checked configuration: every value in here can be used as it stands.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use bootstorm_proto::types::{BlockSize, Family, MacAddress, MachineGuid, WindowSize};
 use serde::Deserialize;
 
-use crate::{Listen, Memory};
+use crate::{Listen, Memory, Rate};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Config {
     pub boot: Boot,
     /// Limits of TFTP transfers.
     pub tftp: Tftp,
+    /// How fast machines are fed, and how many at a time.
+    pub pacing: Pacing,
     /// Certificate of the HTTPS boot endpoint.
     pub tls: Tls,
     /// What of the images stays in memory.
@@ -77,6 +79,19 @@ pub struct Tftp {
     pub rollover: u16,
     /// Transfers that one client address may have at a time.
     pub max_transfers_per_client: u32,
+}
+
+/// How fast machines are fed, and how many at a time; `None` sets no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pacing {
+    /// What one machine gets at most.
+    pub per_machine: Option<Rate>,
+    /// What all machines at one interface get together.
+    pub total: Option<Rate>,
+    /// The same for single interfaces, by name.
+    pub interface: BTreeMap<String, Option<Rate>>,
+    /// Machines that are fed at a time; the others wait in order of arrival.
+    pub machines: Option<NonZeroU32>,
 }
 
 /// Certificate of the HTTPS boot endpoint; without one, an own CA issues it.
@@ -201,6 +216,7 @@ impl Config {
             listen: Listen::default(),
             boot: Boot::default(),
             tftp: Tftp::default(),
+            pacing: Pacing::default(),
             tls: Tls::default(),
             memory: Memory::default(),
             workers: None,

@@ -1,5 +1,6 @@
 //! The file as it is written; nothing is checked here but shapes and names.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub(crate) struct File {
     pub(crate) listen: Listen,
     pub(crate) boot: Boot,
     pub(crate) tftp: Tftp,
+    pub(crate) pacing: Pacing,
     pub(crate) tls: Tls,
     pub(crate) memory: Memory,
     pub(crate) machine: Vec<Machine>,
@@ -75,6 +77,15 @@ pub(crate) struct Tftp {
     pub(crate) max_block: Option<u32>,
     pub(crate) rollover: Option<u16>,
     pub(crate) max_transfers_per_client: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Pacing {
+    pub(crate) per_machine: Option<String>,
+    pub(crate) total: Option<String>,
+    pub(crate) machines: Option<u32>,
+    pub(crate) interface: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]

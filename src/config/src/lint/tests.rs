@@ -185,6 +185,25 @@ fn names_that_go_into_urls_and_packets_are_checked() {
 }
 
 #[test]
+fn rates_without_effect_are_warned_of() {
+    let rates = |one: &str, all: &str| {
+        found(|c| {
+            c.interfaces = vec!["eth0".to_owned()];
+            c.pacing.per_machine = one.parse().ok();
+            c.pacing.total = all.parse().ok();
+            c.pacing.interface.insert("eth0".to_owned(), None);
+        })
+    };
+    assert_eq!(rates("1G", "1G"), [""; 0]);
+    assert_eq!(rates("2G", "1G"), ["W config.no-effect pacing.per_machine"]);
+    let found = found(|c| {
+        c.interfaces = vec!["eth0".to_owned()];
+        c.pacing.interface.insert("eth1".to_owned(), None);
+    });
+    assert_eq!(found, ["W config.no-effect pacing.interface.eth1"]);
+}
+
+#[test]
 fn half_a_certificate_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.pem");

@@ -70,6 +70,10 @@ fn the_packaged_file_shows_the_default_of_every_key() {
             max_block: Some(BlockSize::MAX),
             ..defaults.tftp.clone()
         },
+        pacing: model::Pacing {
+            interface: BTreeMap::from([("eno2".to_owned(), "2.5G".parse().ok())]),
+            ..defaults.pacing.clone()
+        },
         machines: shown.machines.clone(),
         ..defaults
     };
@@ -80,7 +84,7 @@ fn the_packaged_file_shows_the_default_of_every_key() {
 #[test]
 fn every_key_is_in_the_reference_and_in_the_packaged_file() {
     let reference = include_str!("../../../../docs/reference/configuration.md");
-    let every_table = "boot.nbp.x = 1\nx = 1\nlisten.x = 1\ntftp.x = 1\ntls.x = 1\n\
+    let every_table = "boot.nbp.x = 1\nx = 1\nlisten.x = 1\ntftp.x = 1\npacing.x = 1\ntls.x = 1\n\
                        [[machine]]\nx = 1\n[boot]\nx = 1\n";
     let text = every_table.replace("boot.nbp.x = 1\n", "") + "[boot.nbp]\nx = 1\n";
     let mut keys = 0;
@@ -100,7 +104,7 @@ fn every_key_is_in_the_reference_and_in_the_packaged_file() {
                 line.split([' ', '.', ']']).next() == Some(key)
             });
             assert!(
-                packaged || families.contains(&key) || ["nbp", "guid"].contains(&key),
+                packaged || families.contains(&key) || ["nbp", "guid", "interface"].contains(&key),
                 "{key}"
             );
             keys += 1;
@@ -140,6 +144,11 @@ fn every_key_is_taken() {
         max_block = 1024
         rollover = 1
         max_transfers_per_client = 16
+        [pacing]
+        per_machine = "100M"
+        total = "10G"
+        machines = 40
+        interface = { eth0 = "2.5G", br-lan = "none" }
         [tls]
         dhe = false
         [[machine]]
@@ -157,6 +166,16 @@ fn every_key_is_taken() {
     assert_eq!(config.tftp.rollover, 1);
     assert_eq!(config.tftp.max_transfers_per_client, 16);
     assert!(!config.tls.dhe);
+    let rate = |text: &str| text.parse::<Rate>().ok();
+    let pacing = model::Pacing {
+        per_machine: rate("100M"),
+        total: rate("10G"),
+        interface: [("eth0", rate("2.5G")), ("br-lan", None)]
+            .map(|(name, rate)| (name.to_owned(), rate))
+            .into(),
+        machines: NonZeroU32::new(40),
+    };
+    assert_eq!(config.pacing, pacing);
     let machine = &config.machines[0];
     let mac = MacAddress::new([0x52, 0x54, 0, 0x99, 0, 1]);
     assert_eq!(machine.mac, Some(mac));
@@ -191,6 +210,15 @@ fn assert_listeners_and_boot(config: &Config) {
     assert_eq!(config.boot.response_delay, 4);
     assert_eq!(config.boot.nbp[&Family::X64], ["shimx64.efi"]);
     assert_eq!(config.boot.nbp[&Family::Arm64], ["a.efi", "b.efi"]);
+}
+
+#[test]
+fn a_rate_that_cannot_be_read_is_told_with_its_place() {
+    let text = "[pacing]\ntotal = \"100MB\"\ninterface = { eth0 = \"1\" }\nmachines = 0\n";
+    let found = complaints(text);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("2:9: error[config.bad-value]: pacing.total: `100MB`"));
+    assert!(found[1].starts_with("3:22: error[config.bad-value]: pacing.interface.eth0: `1`"));
 }
 
 #[test]
