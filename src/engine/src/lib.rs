@@ -11,6 +11,7 @@ mod http_service;
 mod interfaces;
 mod limits;
 mod listeners;
+pub mod pacing;
 mod ports;
 mod read_in;
 mod report;

@@ -70,6 +70,24 @@ pub(crate) const READ_AHEAD: u64 = 4 << 20;
 /// Threads that read for one worker where there is no io_uring.
 pub(crate) const READ_IN_THREADS: usize = 4;
 
+/// Bytes a second that every body gets, however many share a total: a boot ROM that sees less gives
+/// up between two packets.
+pub(crate) const SLOWEST: u64 = 16_000;
+/// Files up to this size are sent unpaced.
+pub(crate) const UNPACED: u64 = HTTP_INLINE;
+/// Files from this size on wait for their machine's turn. Boot programs are smaller, kernels and
+/// images larger.
+pub(crate) const QUEUES_FROM: u64 = 4 << 20;
+/// Machines that may wait for their turn.
+pub(crate) const QUEUE: usize = 65_536;
+/// How long a machine keeps its place without a body under way: iPXE fetches the kernel, looks at
+/// it, and comes for the next file.
+pub(crate) const PLACE_KEPT: Duration = Duration::from_secs(15);
+/// How long a machine that waits may stay silent. Firmware repeats a TFTP request within 8 seconds.
+pub(crate) const QUEUE_FORGETS: Duration = Duration::from_secs(30);
+/// How often those that are gone are looked for at most.
+pub(crate) const QUEUE_TIDIES: Duration = Duration::from_millis(250);
+
 /// Answers of the control plane that wait for one worker.
 pub(crate) const ANSWERS: usize = 1024;
 

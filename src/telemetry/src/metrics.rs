@@ -5,6 +5,7 @@
 //! allocates.
 
 mod memory;
+mod pacing;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::codes::{Codes, Label};
 use crate::event::Protocol;
 pub use memory::Memory;
+pub use pacing::Pacing;
 
 /// The metrics of this process.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub struct Metrics {
     pub http: Http,
     /// TLS of the boot endpoint.
     pub tls: Tls,
+    /// Rates and the queue of machines.
+    pub pacing: Pacing,
     /// Between the planes.
     pub planes: Planes,
     /// Images.
@@ -62,6 +66,7 @@ impl Metrics {
         let tftp = Tftp::register(r);
         let http = Http::register(r);
         let tls = Tls::register(r);
+        let pacing = Pacing::register(r);
         let planes = Planes::register(r);
         let catalog = CatalogGauges::register(r);
         let memory = Memory::register(r);
@@ -85,6 +90,7 @@ impl Metrics {
             tftp,
             http,
             tls,
+            pacing,
             planes,
             catalog,
             memory,
