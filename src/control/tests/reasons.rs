@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-const AREAS: [&str; 3] = ["boot.", "cert.", "web."];
+const AREAS: [&str; 4] = ["boot.", "cert.", "pacing.", "web."];
 
 #[test]
 fn every_code_is_explained() {

@@ -12,6 +12,7 @@ use crossbeam_channel::Sender;
 
 use crate::handoff::{Ask, Decide};
 use crate::limits;
+use crate::pacing::PacingConfig;
 
 /// How the data plane runs. `None` for a listener switches it off.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct EngineConfig {
     pub interfaces: Vec<(String, u32)>,
     /// TFTP.
     pub transfers: TftpConfig,
+    /// How fast machines are fed, and how many at a time.
+    pub pacing: PacingConfig,
     /// How DHCP answers look on the wire.
     pub style: Style,
 }
@@ -61,6 +64,7 @@ impl Default for EngineConfig {
             https: any(8050),
             interfaces: Vec::new(),
             transfers: TftpConfig::default(),
+            pacing: PacingConfig::default(),
             style: Style::default(),
         }
     }

@@ -18,6 +18,7 @@ use crate::handoff::{Lane, Replies};
 use crate::http_service::HttpService;
 use crate::limits;
 use crate::listeners::{self, Sockets};
+use crate::pacing::Pacing;
 use crate::report::Reporter;
 use crate::tftp_service::{Settings, TftpService};
 use crate::worker::{Control, Role, Worker};
@@ -42,6 +43,7 @@ pub struct Engine {
     driver: &'static str,
     bound: Vec<Bound>,
     replies: Replies,
+    pacing: Arc<Pacing>,
     workers: Vec<Running>,
 }
 
@@ -65,6 +67,7 @@ struct Outfit {
     settings: Settings,
     style: bootstorm_proto::dhcp::Style,
     seams: Seams,
+    pacing: Arc<Pacing>,
 }
 
 impl Engine {
@@ -87,6 +90,7 @@ impl Engine {
             driver,
             bound: listeners.bound,
             replies: Replies::new(Vec::new()),
+            pacing: Arc::new(Pacing::new(config.pacing, Arc::clone(&seams.metrics))),
             workers: Vec::with_capacity(workers),
         };
         let mut lanes = Vec::with_capacity(workers);
@@ -110,6 +114,7 @@ impl Engine {
                 settings,
                 style: config.style.clone(),
                 seams: seams.clone(),
+                pacing: Arc::clone(&engine.pacing),
             };
             let thread = spawn(driver, outfit, ready.clone())?;
             engine.workers.push(Running {
@@ -155,6 +160,12 @@ impl Engine {
     #[must_use]
     pub fn replies(&self) -> Replies {
         self.replies.clone()
+    }
+
+    /// The limits of rates and machines, to be changed and asked while it runs.
+    #[must_use]
+    pub const fn pacing(&self) -> &Arc<Pacing> {
+        &self.pacing
     }
 
     /// Whether every worker still runs; one that ended has logged why.
@@ -328,13 +339,14 @@ fn equip<D: Driver>(mut driver: D, outfit: Outfit) -> io::Result<Worker<D>> {
     let dhcp = DhcpService::new(outfit.style, Arc::clone(&seams.decide), reporter.clone());
     let catalog = Arc::clone(&seams.catalog);
     let now = driver.now();
+    let tftp = TftpService::new(outfit.settings, &requests, catalog, reporter, now);
     Ok(Worker {
         driver,
         roles,
         listeners,
         answers: outfit.answers,
         dhcp,
-        tftp: TftpService::new(outfit.settings, &requests, catalog, reporter, now),
+        tftp: tftp.paced(outfit.pacing),
         http: HttpService::new(outfit.number, seams),
         control: outfit.control,
         draining: false,

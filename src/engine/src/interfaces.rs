@@ -33,6 +33,11 @@ pub(crate) struct Interfaces {
 impl Interfaces {
     /// The interface with this index.
     pub(crate) fn get(&mut self, index: u32, now: Instant) -> Option<&Interface> {
+        self.refresh(now);
+        self.known.get(&index)
+    }
+
+    fn refresh(&mut self, now: Instant) {
         let fresh = self
             .read
             .is_some_and(|read| now.saturating_duration_since(read) < FRESH);
@@ -43,7 +48,6 @@ impl Interfaces {
                 Err(error) => tracing::debug!(%error, "the interfaces cannot be read"),
             }
         }
-        self.known.get(&index)
     }
 
     /// The interface's MTU, that of Ethernet when it is unknown.

@@ -2,6 +2,8 @@
 
 #[path = "worker_tests/cold.rs"]
 mod cold;
+#[path = "worker_tests/paced.rs"]
+mod paced;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -24,6 +26,7 @@ use crate::driver::sim::{Host, Outbox, Sim, Weather, host};
 use crate::driver::{ListenerId, tests::file};
 use crate::handoff::Decide;
 use crate::http_service::{HttpService, ListenerKind};
+use crate::pacing::Pacing;
 use crate::report::Reporter;
 use crate::tftp_service::{Settings, TftpService};
 
@@ -55,6 +58,7 @@ struct Lab {
     events: Receiver<BootEvent>,
     content: Vec<u8>,
     metrics: Arc<Metrics>,
+    pacing: Arc<Pacing>,
 }
 
 fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> Lab {
@@ -74,7 +78,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
         tls: None,
     };
     let mut driver = Sim::new(seed, weather);
-    let tftp = driver.attach(server());
+    let requests = driver.attach(server());
     let pxe = driver.attach(host(1, 4011));
     let (_, answers) = bounded(1);
     let settings = Settings {
@@ -86,17 +90,19 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
     };
     let reporter = Reporter::new(events, Arc::clone(&metrics));
     let now = crate::driver::Driver::now(&driver);
-    let requests = [(tftp, server())];
+    let sockets = [(requests, server())];
+    let pacing = Pacing::unlimited(&metrics);
+    let tftp = TftpService::new(settings, &sockets, catalog, reporter.clone(), now);
     let worker = Worker {
         driver,
         roles: vec![
-            (tftp, Role::Tftp(Scope::default())),
+            (requests, Role::Tftp(Scope::default())),
             (pxe, Role::Dhcp(Port::Pxe4011, Scope::default())),
         ],
         listeners: vec![(ListenerId(0), ListenerKind::Http)],
         answers,
-        dhcp: DhcpService::new(Style::default(), Arc::new(Bios), reporter.clone()),
-        tftp: TftpService::new(settings, &requests, catalog, reporter, now),
+        dhcp: DhcpService::new(Style::default(), Arc::new(Bios), reporter),
+        tftp: tftp.paced(Arc::clone(&pacing)),
         http: HttpService::new(0, seams),
         control: Arc::new(Control::default()),
         draining: false,
@@ -107,6 +113,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
         events: seen,
         content,
         metrics,
+        pacing,
     }
 }
 

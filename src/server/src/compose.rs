@@ -154,6 +154,7 @@ impl Server {
             }
         };
         self.policy.set_rules(Rules::from(&config));
+        self.engine.pacing().set(translate::pacing(&config));
         self.ingest.rescan();
         self.pins.set_budget(translate::pin_budget(&config));
         let fixed = translate::needs_restart(&self.config, &config);

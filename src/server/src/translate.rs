@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use anyhow::bail;
 use bootstorm_catalog::Catalog;
-use bootstorm_config::{Config, DataPorts, Driver, ListenAt, Pin, Xdp};
+use bootstorm_config::{Config, DataPorts, Driver, ListenAt, Pin, Rate, Xdp};
+use bootstorm_engine::pacing::PacingConfig;
 use bootstorm_engine::{DriverChoice, EngineConfig, TftpConfig};
 use bootstorm_ingest::{Budget, Pinned, Report};
 use bootstorm_proto::dhcp::{Style, UefiOffer};
@@ -59,9 +60,24 @@ pub(crate) fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
             rollover: config.tftp.rollover,
             max_transfers_per_client: config.tftp.max_transfers_per_client,
         },
+        pacing: pacing(config),
         style: style(config),
         ..EngineConfig::default()
     })
+}
+
+/// How fast machines are fed, and how many at a time.
+pub(crate) fn pacing(config: &Config) -> PacingConfig {
+    let pacing = &config.pacing;
+    let own = pacing.interface.iter();
+    PacingConfig {
+        per_machine: pacing.per_machine.map(Rate::bytes),
+        total: pacing.total.map(Rate::bytes),
+        interfaces: own
+            .map(|(name, rate)| (name.clone(), rate.map(Rate::bytes)))
+            .collect(),
+        machines: pacing.machines,
+    }
 }
 
 /// How DHCP answers look.
@@ -186,6 +202,7 @@ mod tests {
         let old = Config::for_user();
         let mut new = old.clone();
         new.boot.default = Some("debian".to_owned());
+        new.pacing.total = "1G".parse().ok();
         assert!(needs_restart(&old, &new).is_empty());
         new.listen.set("tftp=off").unwrap();
         assert_eq!(needs_restart(&old, &new), ["listen"]);

@@ -86,6 +86,13 @@ pub enum What {
     },
     /// The machine was overheard taking the address in `ip` from the DHCP server.
     Leased,
+    /// It has to wait until other machines have been fed.
+    Queued {
+        /// Its place, from 1.
+        place: usize,
+        /// Machines that wait.
+        of: usize,
+    },
     /// A file began to travel.
     Started {
         /// Which transfer.

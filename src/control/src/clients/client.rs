@@ -22,6 +22,8 @@ pub enum Phase {
     Nbp,
     /// Got its script.
     Script,
+    /// Waits until other machines have been fed.
+    Queued,
     /// Loads what the script names.
     Loading,
     /// Has loaded all that it asked for.
@@ -34,12 +36,13 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Silent,
         Self::Asked,
         Self::Offered,
         Self::Nbp,
         Self::Script,
+        Self::Queued,
         Self::Loading,
         Self::Booted,
         Self::Finished,
@@ -55,6 +58,7 @@ impl Phase {
             Self::Offered => "offered",
             Self::Nbp => "nbp",
             Self::Script => "script",
+            Self::Queued => "queued",
             Self::Loading => "loading",
             Self::Booted => "booted",
             Self::Finished => "finished",
@@ -131,8 +135,8 @@ pub struct Travel {
 pub struct Step {
     /// When; the last time when it repeats.
     pub at: SystemTime,
-    /// `asked`, `answered`, `silent`, `leased`, `started`, `finished`, `broken`, `refused`,
-    /// `script`, `done` or `failed`.
+    /// `asked`, `answered`, `silent`, `leased`, `queued`, `started`, `finished`, `broken`,
+    /// `refused`, `script`, `done` or `failed`.
     pub kind: &'static str,
     /// Reason code.
     pub code: Option<&'static str>,
@@ -262,6 +266,7 @@ impl Client {
                 self.enter(phase, at);
                 Some(step(at, "script", &**boots))
             }
+            What::Queued { place, of } => Some(self.queued(*place, *of, at)),
             What::Reported { done, text } => Some(self.reported(*done, text, at)),
             What::Started { .. }
             | What::Progress { .. }
@@ -409,6 +414,17 @@ impl Client {
         travel.map_or_else(|| "a file".into(), |t| t.file)
     }
 
+    fn queued(&mut self, place: usize, of: usize, at: SystemTime) -> Step {
+        let reason = Reason {
+            code: "pacing.queued",
+            text: format!("waits, place {place} of {of}").into(),
+        };
+        let step = because(at, "queued", &reason);
+        self.enter(Phase::Queued, at);
+        self.reason = Some(reason);
+        step
+    }
+
     fn reported(&mut self, done: bool, text: &str, at: SystemTime) -> Step {
         if done {
             self.enter(Phase::Finished, at);
@@ -497,7 +513,10 @@ impl Client {
         let mut latest = self.timeline.iter_mut().rev();
         let is_same = |s: &Step| (s.kind, s.code) == (step.kind, step.code);
         match &step.file {
-            None => latest.next().filter(|s| is_same(s) && s.text == step.text),
+            // A place in the queue moves on and on.
+            None => latest
+                .next()
+                .filter(|s| is_same(s) && (s.text == step.text || s.kind == "queued")),
             Some(_) => latest
                 .take(REPEATS_WITHIN)
                 .take_while(|s| s.file.is_some())

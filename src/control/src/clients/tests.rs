@@ -480,3 +480,27 @@ fn the_thread_tells_subscribers_and_ends_with_its_senders() {
         "{text}"
     );
 }
+
+#[test]
+fn a_machine_that_waits_shows_its_place_in_one_line() {
+    let mut table = Table::new(100);
+    let mac = MacAddress::new([2, 0, 0, 0, 0, 1]);
+    let queued = |place| What::Queued { place, of: 40 };
+    for (second, place) in [(0, 17), (5, 16), (10, 12)] {
+        let _ = table.apply(&event(second, Some(mac), Some(ip(1)), queued(place)));
+    }
+    let client = table.by_mac(mac).unwrap();
+    assert_eq!(client.phase, Phase::Queued);
+    let reason = client.reason.as_ref().unwrap();
+    assert_eq!(reason.code, "pacing.queued");
+    assert_eq!(reason.text, "waits, place 12 of 40");
+    assert_eq!((client.timeline.len(), client.timeline[0].times), (1, 3));
+    let _ = table.apply(&event(
+        11,
+        Some(mac),
+        Some(ip(1)),
+        started(1, "boot.wim", 1 << 30),
+    ));
+    let client = table.by_mac(mac).unwrap();
+    assert_eq!((client.phase, &client.reason), (Phase::Loading, &None));
+}

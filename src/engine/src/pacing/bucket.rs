@@ -43,7 +43,7 @@ impl Bucket {
 }
 
 /// What leaves at once at this rate: whole units, at least one.
-pub(crate) fn burst(rate: u64, unit: u64) -> u64 {
+fn burst(rate: u64, unit: u64) -> u64 {
     let bytes = (rate / (1000 / BURST.as_millis() as u64)).min(BURST_BYTES);
     (bytes / unit).max(1) * unit
 }

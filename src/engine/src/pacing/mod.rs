@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use bootstorm_telemetry::metrics::Metrics;
 
-pub(crate) use bucket::{Bucket, burst};
+pub(crate) use bucket::Bucket;
 pub use queue::{Place, Turn};
 
 use self::queue::Queue;
@@ -58,6 +58,11 @@ impl Pacing {
         };
         pacing.set(config);
         pacing
+    }
+
+    /// Without any limit, until [`Pacing::set`].
+    pub(crate) fn unlimited(metrics: &Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self::new(PacingConfig::default(), Arc::clone(metrics)))
     }
 
     /// Replaces the limits, for what is under way too.

@@ -2,6 +2,7 @@
 
 mod clients;
 mod data_ports;
+mod paced;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,10 +23,12 @@ pub(crate) use data_ports::DataPorts;
 use crate::driver::{Arrival, Driver, Payload, Reader, SocketId, Transmit};
 use crate::interfaces::Interfaces;
 use crate::limits;
+use crate::pacing::{Pacing, Turn};
 use crate::read_in::ReadIns;
 use crate::report::{Reporter, transfer_id};
 use crate::wheel::Wheel;
 use clients::Clients;
+use paced::Paced;
 
 const RRQ: [u8; 2] = [0, 1];
 const ACK: [u8; 2] = [0, 4];
@@ -54,6 +57,7 @@ pub(crate) struct TftpService {
     clients: Clients,
     wheel: Wheel,
     read_ins: ReadIns<(u32, TransferId)>,
+    pacing: Arc<Pacing>,
     draining: bool,
 }
 
@@ -68,6 +72,8 @@ struct Active {
     started: bool,
     /// A window that waits for the disk, and since when.
     waiting: Option<(Window, Instant)>,
+    /// It is, or was, sent at a limited rate.
+    paced: Option<Box<Paced>>,
     /// When and up to where progress was last told.
     told: (Instant, u64),
 }
@@ -89,6 +95,7 @@ impl TftpService {
             settings,
             catalog,
             read_ins: ReadIns::new(Reader::Tftp, Arc::clone(&reporter.metrics)),
+            pacing: Pacing::unlimited(&reporter.metrics),
             reporter,
             interfaces: Interfaces::default(),
             requests: requests.iter().map(|(socket, _)| *socket).collect(),
@@ -96,6 +103,11 @@ impl TftpService {
             wheel: Wheel::new(now),
             draining: false,
         }
+    }
+
+    /// Under the limits that all workers share.
+    pub(crate) fn paced(self, pacing: Arc<Pacing>) -> Self {
+        Self { pacing, ..self }
     }
 
     /// A datagram came, to a request socket or to one of the data sockets.
@@ -116,6 +128,7 @@ impl TftpService {
                 // It answers less than what is about to leave.
                 return;
             }
+            pace(active, &self.pacing, &mut self.interfaces, now);
             let output = active.transfer.handle(bytes, now);
             let anew = matches!(output, Output::Done(Outcome::Restarted));
             self.carry_out(driver, slot, output, now);
@@ -143,6 +156,7 @@ impl TftpService {
             let Some(active) = self.transfers.get_mut(slot as usize) else {
                 continue;
             };
+            pace(active, &self.pacing, &mut self.interfaces, now);
             let output = active.transfer.handle_timeout(now);
             self.carry_out(driver, slot, output, now);
         }
@@ -199,7 +213,8 @@ impl TftpService {
             Err(refusal) => Err(refusal.clone()),
         };
         match begun {
-            Ok((slot, output)) => self.carry_out(driver, slot, output, now),
+            Ok(Some((slot, output))) => self.carry_out(driver, slot, output, now),
+            Ok(None) => {}
             Err(refusal) => {
                 send_packet(driver, socket, &arrival, &refusal.encode());
                 self.reporter.metrics.tftp.refused(refusal.reason);
@@ -208,6 +223,8 @@ impl TftpService {
         }
     }
 
+    /// `None` when it is not the machine's turn. It is not answered then: firmware repeats its
+    /// request for half a minute and more, while an ERROR would end its boot.
     fn begin<D: Driver>(
         &mut self,
         driver: &mut D,
@@ -215,8 +232,17 @@ impl TftpService {
         arrival: &Arrival,
         request: &ReadRequest<'_>,
         now: Instant,
-    ) -> Result<(u32, Output), Refusal> {
+    ) -> Result<Option<(u32, Output)>, Refusal> {
         let file = self.find(request.file)?;
+        let machine = arrival.source.ip();
+        if file.len() >= limits::QUEUES_FROM
+            && let Turn::Later(place) = self.pacing.ask(machine, now)
+        {
+            let (place, of) = (place.number, place.of);
+            let queued = What::Queued { place, of };
+            self.reporter.tell(None, Some(machine), queued);
+            return Ok(None);
+        }
         if self.transfers.len() >= limits::TRANSFERS {
             return Err(Refusal::new(
                 error_code::UNDEFINED,
@@ -224,7 +250,7 @@ impl TftpService {
                 "the server has as many transfers as it takes: try again",
             ));
         }
-        if !self.clients.may_begin(arrival.source.ip()) {
+        if !self.clients.may_begin(machine) {
             return Err(Refusal::new(
                 error_code::UNDEFINED,
                 "tftp.too-many-transfers",
@@ -253,12 +279,15 @@ impl TftpService {
             id: transfer_id(),
             started: false,
             waiting: None,
+            paced: None,
             told: (now, 0),
         }) as u32;
         self.clients.insert(arrival.source, slot);
         self.transfers[slot as usize].file.content.count_use();
         self.reporter.metrics.tftp.active.inc();
-        Ok((slot, output))
+        let active = &mut self.transfers[slot as usize];
+        pace(active, &self.pacing, &mut self.interfaces, now);
+        Ok(Some((slot, output)))
     }
 
     fn find(&self, name: &str) -> Result<Arc<File>, Refusal> {
@@ -326,6 +355,9 @@ impl TftpService {
                     .sent_bytes
                     .inc_by(window.data_len());
                 active.start(&self.reporter);
+                if let Some(paced) = &mut active.paced {
+                    paced.sent(window.data_len());
+                }
                 active.send_window(driver, window);
             }
             Output::Done(outcome) => return self.finish(slot, &outcome),
@@ -433,6 +465,21 @@ impl Active {
             },
         };
         send(driver, self.socket, &self.arrival, payload);
+    }
+}
+
+/// Tells the transfer what may leave now, if there is any limit.
+fn pace(active: &mut Active, pacing: &Arc<Pacing>, interfaces: &mut Interfaces, now: Instant) {
+    let length = active.file.len();
+    if active.paced.is_none() && pacing.is_limited() && length > limits::UNPACED {
+        let machine = active.arrival.source.ip();
+        let interface = interfaces.get(active.arrival.interface, now);
+        let name = interface.map_or("", |i| &i.name);
+        let feed = pacing.begin(machine, name, length >= limits::QUEUES_FROM, now);
+        active.paced = Some(Box::new(Paced::new(feed, now)));
+    }
+    if let Some(paced) = &mut active.paced {
+        paced.allow(&mut active.transfer, now);
     }
 }
 
