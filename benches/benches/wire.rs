@@ -2,13 +2,18 @@
 #![expect(clippy::expect_used, reason = "a bench ends at the first surprise")]
 
 use std::hint::black_box;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
+use bootstorm_proto::dhcp::{Port, Request, Seen};
 use bootstorm_proto::http::{Head, Parsed};
 use bootstorm_proto::ipxe::{Arguments, Choice, Menu, MenuItem, Script, Url};
-use bootstorm_proto::tftp::{Limits, Output, ReadRequest, Transfer};
+use bootstorm_proto::tftp::{Limits, Output, ReadRequest, Rollover, Transfer, Window};
 use bootstorm_proto::types::WindowSize;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+
+#[path = "../../tests/fixtures/load.rs"]
+mod fixtures;
 
 const RRQ: &[u8] = b"\0\x01boot.wim\0octet\0tsize\x000\0blksize\x001456\0windowsize\x0016\0";
 
@@ -42,11 +47,52 @@ fn tftp(c: &mut Criterion) {
             output = transfer.handle(black_box(&[0, 4, high, low]), now);
         });
     });
+    let window = Window {
+        first_number: 65500,
+        offset: 1 << 32,
+        blocks: 44,
+        block_size: 1468,
+        last_len: 1468,
+        rollover: Rollover::Zero,
+    };
+    group.throughput(Throughput::Elements(44));
+    group.bench_function("window of 44 blocks, headers and ranges", |b| {
+        b.iter(|| {
+            for (index, (_, range)) in (0..).zip(black_box(&window).blocks()) {
+                black_box((window.header(index), range));
+            }
+        });
+    });
     group.throughput(Throughput::Elements(1));
     group.bench_function("read request", |b| {
         b.iter(|| {
             let request = ReadRequest::parse(black_box(RRQ)).expect("a request");
             Transfer::start(&request, 1 << 30, &limits(), now)
+        });
+    });
+    group.finish();
+}
+
+/// What real firmware sends to port 67: some is answered, some is the DHCP server's business.
+fn dhcp(c: &mut Criterion) {
+    let seen = Seen {
+        port: Port::Dhcp67,
+        source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
+        local: Ipv4Addr::new(10, 99, 0, 2),
+        interface: 2,
+        broadcast: true,
+    };
+    let packets: Vec<Vec<u8>> = fixtures::all("dhcp-")
+        .into_iter()
+        .map(|fixture| fixture.bytes)
+        .collect();
+    let mut group = c.benchmark_group("dhcp");
+    group.throughput(Throughput::Elements(packets.len() as u64));
+    group.bench_function("packets of the fixtures", |b| {
+        b.iter(|| {
+            for packet in &packets {
+                let _ = black_box(Request::read(black_box(packet), &seen));
+            }
         });
     });
     group.finish();
@@ -111,5 +157,5 @@ fn fill(script: &mut Script, base: &Url) {
     script.place(&local).exit(1);
 }
 
-criterion_group!(benches, tftp, http, script);
+criterion_group!(benches, tftp, dhcp, http, script);
 criterion_main!(benches);
