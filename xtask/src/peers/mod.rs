@@ -9,7 +9,6 @@ mod server;
 mod table;
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -231,28 +230,22 @@ fn one(
         });
         servers.push(started.ok());
     }
-    for round in 0..=rounds {
+    for _ in 0..rounds {
         for (row, server) in rows.iter_mut().zip(&mut servers) {
             let Some(server) = server else {
                 continue;
             };
             let sample = client::measure(load, scenario, server, place.folder);
             let sample = sample.with_context(|| format!("{}, {}", scenario.name, row.kind))?;
-            // The first one only warms caches and maps, where there are several.
-            if round > 0 || rounds == 1 {
-                print!(
-                    "  {:10} {:6.0} MB/s {:7.3} CPU s/GB",
-                    row.kind,
-                    sample.bytes as f64 / 1e6 / sample.seconds,
-                    sample.cpu / (sample.bytes as f64 / 1e9)
-                );
-                println!("  {} time-outs, {} failed", sample.timeouts, sample.failed);
-                row.samples.push(sample);
-            }
-        }
-        std::io::stdout().flush()?;
-        if rounds == 1 {
-            break;
+            println!(
+                "  {:10} {:6.0} MB/s {:7.3} CPU s/GB  {} time-outs, {} failed",
+                row.kind,
+                sample.bytes as f64 / 1e6 / sample.seconds,
+                sample.cpu / (sample.bytes as f64 / 1e9),
+                sample.timeouts,
+                sample.failed
+            );
+            row.samples.push(sample);
         }
     }
     let accounting = servers.iter().flatten().next().map(Server::accounting);

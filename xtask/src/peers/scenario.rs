@@ -48,6 +48,9 @@ pub(crate) enum Limit {
     Memory(f64),
 }
 
+/// Every client has an address of its own, as machines have: servers share and steer by it.
+const ADDRESSES: &str = "127.1.0.0/16";
+
 const ALL_ROUNDS: usize = usize::MAX;
 
 /// Every scenario, in the order of the table.
@@ -75,7 +78,14 @@ pub(crate) const ALL: &[Scenario] = &[
         ..tftp(
             "tftp-64-clients",
             "TFTP, 64 clients at once, 2,000 transfers of 150 KB, windowsize 16",
-            &["--clients", "64", "--transfers", "2000"],
+            &[
+                "--clients",
+                "64",
+                "--from",
+                ADDRESSES,
+                "--transfers",
+                "2000",
+            ],
             &[Limit::Rate(2.3), Limit::NoFailure, Limit::NoTimeout],
         )
     },
@@ -84,7 +94,14 @@ pub(crate) const ALL: &[Scenario] = &[
         ..tftp(
             "tftp-500-clients",
             "TFTP, 500 clients at once, 2,000 transfers of 150 KB, windowsize 16",
-            &["--clients", "500", "--transfers", "2000"],
+            &[
+                "--clients",
+                "500",
+                "--from",
+                ADDRESSES,
+                "--transfers",
+                "2000",
+            ],
             &[Limit::Rate(4.0), Limit::NoFailure, Limit::NoTimeout],
         )
     },
@@ -94,7 +111,7 @@ pub(crate) const ALL: &[Scenario] = &[
         ..tftp(
             "tftp-held",
             "TFTP, 5,000 transfers held open at once",
-            &["--clients", "5000", "--hold", "10"],
+            &["--clients", "5000", "--from", ADDRESSES, "--hold", "10"],
             &[Limit::Memory(200.0), Limit::NoFailure],
         )
     },
@@ -109,7 +126,15 @@ pub(crate) const ALL: &[Scenario] = &[
         "http-8",
         "HTTP, 8 clients at once, 24 times 300 MB",
         Protocol::Http,
-        &["--keep-alive", "--clients", "8", "--transfers", "24"],
+        &[
+            "--keep-alive",
+            "--clients",
+            "8",
+            "--from",
+            ADDRESSES,
+            "--transfers",
+            "24",
+        ],
         &[Limit::Rate(1.2), Limit::Cpu(0.8), Limit::NoFailure],
     ),
     web(
@@ -123,7 +148,15 @@ pub(crate) const ALL: &[Scenario] = &[
         "https-8",
         "HTTPS (TLS 1.2, AES128-GCM), 8 clients at once, 16 times 300 MB",
         Protocol::Https,
-        &["--keep-alive", "--clients", "8", "--transfers", "16"],
+        &[
+            "--keep-alive",
+            "--clients",
+            "8",
+            "--from",
+            ADDRESSES,
+            "--transfers",
+            "16",
+        ],
         &[Limit::Rate(1.0), Limit::Cpu(0.8), Limit::NoFailure],
     ),
     Scenario {
@@ -133,7 +166,7 @@ pub(crate) const ALL: &[Scenario] = &[
             "https-2000-clients",
             "HTTPS (TLS 1.2, AES128-GCM), 2,000 connections at once, 5 MB each",
             Protocol::Https,
-            &["--clients", "2000"],
+            &["--clients", "2000", "--from", ADDRESSES],
             &[Limit::NoFailure],
         )
     },
