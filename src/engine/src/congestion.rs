@@ -29,6 +29,24 @@ pub(crate) fn reconsider(connection: &(impl AsFd + AsRawFd)) {
     }
 }
 
+/// Limits a connection to so many bytes a second, packet by packet; `None` lifts the limit. Where
+/// the kernel refuses, what is written leaves as it comes.
+pub(crate) fn pace(connection: &impl AsRawFd, rate: Option<u64>) {
+    let rate = rate.map_or(libc::c_ulong::MAX, |rate| {
+        libc::c_ulong::try_from(rate).unwrap_or(libc::c_ulong::MAX)
+    });
+    // SAFETY: the option value is an integer of our own, passed with its size.
+    let _ = unsafe {
+        libc::setsockopt(
+            connection.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MAX_PACING_RATE,
+            (&raw const rate).cast(),
+            size_of_val(&rate) as libc::socklen_t,
+        )
+    };
+}
+
 const PACED: &str = "bbr";
 const NEARBY: &str = "reno";
 const SYSTEM: &str = "/proc/sys/net/ipv4/tcp_congestion_control";

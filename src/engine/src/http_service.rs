@@ -22,6 +22,7 @@ use crate::config::Seams;
 use crate::driver::{ConnId, Driver, Reader};
 use crate::handoff::Ticket;
 use crate::limits;
+use crate::pacing::Pacing;
 use crate::read_in::ReadIns;
 use crate::tls::Stream;
 
@@ -54,6 +55,12 @@ impl HttpService {
             timers: Timers::default(),
             handshakes: Handshakes::default(),
         }
+    }
+
+    /// Under the limits that all workers share.
+    pub(crate) fn paced(mut self, pacing: Arc<Pacing>) -> Self {
+        self.shared.pacing = pacing;
+        self
     }
 
     /// A connection was accepted; receiving has begun.
@@ -260,9 +267,11 @@ impl HttpService {
             match connection.step(&mut self.shared, now) {
                 Step::Load => {
                     let reads = &mut self.read_ins;
-                    connection.load(|file, part, until| {
-                        reads.may_send(driver, file, part, until, || conn, now)
-                    });
+                    if let Some(most) = connection.portion(&mut self.shared, driver, now) {
+                        connection.load(most, |file, part, until| {
+                            reads.may_send(driver, file, part, until, || conn, now)
+                        });
+                    }
                     continue;
                 }
                 Step::Write(piece) => driver.write(conn, piece),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// How long what was read is believed.
@@ -35,6 +35,15 @@ impl Interfaces {
     pub(crate) fn get(&mut self, index: u32, now: Instant) -> Option<&Interface> {
         self.refresh(now);
         self.known.get(&index)
+    }
+
+    /// The interface that has this address.
+    pub(crate) fn with_address(&mut self, address: IpAddr, now: Instant) -> Option<&Interface> {
+        self.refresh(now);
+        self.known.values().find(|i| match address {
+            IpAddr::V4(ip) => i.v4.contains(&ip) || i.loopback && ip.is_loopback(),
+            IpAddr::V6(ip) => i.v6.contains(&ip),
+        })
     }
 
     fn refresh(&mut self, now: Instant) {
@@ -170,5 +179,11 @@ mod tests {
         let now = Instant::now();
         assert_eq!(interfaces.mtu(lo.index, now), lo.mtu);
         assert_eq!(interfaces.mtu(u32::MAX, now), ETHERNET);
+        for address in ["127.0.0.1", "127.9.9.9"] {
+            let found = interfaces.with_address(address.parse().unwrap(), now);
+            assert_eq!(found, Some(lo));
+        }
+        let nobody = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!(interfaces.with_address(nobody, now), None);
     }
 }

@@ -134,6 +134,10 @@ pub(crate) const HTTP_ANSWER: Duration = Duration::from_secs(30);
 pub(crate) const HTTP_STALL: Duration = Duration::from_secs(60);
 /// How long iPXE shows an error before it goes on.
 pub(crate) const HTTP_ERROR_SHOWN: Duration = Duration::from_secs(5);
+/// How long a response may wait for its machine's turn before the client is told to come back.
+pub(crate) const HTTP_TURN: Duration = Duration::from_secs(20);
+/// The same for UEFI firmware, which gives up after 5 seconds without a head.
+pub(crate) const HTTP_TURN_FIRMWARE: Duration = Duration::from_secs(4);
 /// Bytes of a file written straight from the map at a time.
 pub(crate) const HTTP_PIECE: u64 = 1 << 20;
 /// Bodies up to this size are copied behind their head: one send instead of two.

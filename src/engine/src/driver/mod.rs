@@ -297,6 +297,10 @@ pub trait Driver {
     /// [`Event::Written`] says when the next may follow.
     fn write(&mut self, conn: ConnId, piece: Piece);
 
+    /// Spreads what leaves on a connection to so many bytes a second, where the kernel can; `None`
+    /// lifts the limit.
+    fn pace(&mut self, conn: ConnId, rate: Option<u64>);
+
     /// Ends a connection: orderly when nothing is under way (what was written still arrives), else
     /// at once. No event names it afterwards; closing twice does nothing.
     fn close(&mut self, conn: ConnId);

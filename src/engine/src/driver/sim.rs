@@ -364,6 +364,8 @@ impl Driver for Sim {
         self.events.push_back(Event::Written { conn, bytes, spent });
     }
 
+    fn pace(&mut self, _: ConnId, _: Option<u64>) {}
+
     fn close(&mut self, conn: ConnId) {
         self.open.remove(&conn.slot);
     }

@@ -122,6 +122,13 @@ impl<W: Default> Streams<W> {
         }
     }
 
+    /// Spreads what the connection sends.
+    pub(super) fn pace(&mut self, id: ConnId, rate: Option<u64>) {
+        if let Some(stream) = self.open(id).and_then(|conn| conn.stream.as_ref()) {
+            crate::congestion::pace(stream, rate);
+        }
+    }
+
     /// There is room again.
     pub(super) fn resume_write(&mut self, slot: u32) {
         self.writes.push_back(slot);

@@ -14,9 +14,11 @@ use bootstorm_proto::http::{
 use bootstorm_proto::ipxe::Script;
 use bootstorm_telemetry::event::{Protocol, Reason};
 
+use super::connection::{Body, Pace};
 use super::shared::{Shared, Transfer, canonical};
 use crate::handoff::{Ask, Ticket};
 use crate::limits;
+use crate::pacing::Place;
 
 /// A response, as it is being sent.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(super) struct Response {
     pub(super) keep_alive: bool,
     /// What is told about it.
     pub(super) transfer: Option<Transfer>,
+    /// Its part in the limits of rates and machines.
+    pub(super) pace: Pace,
 }
 
 impl Response {
@@ -45,6 +49,7 @@ impl Response {
             inlined: 0,
             keep_alive,
             transfer: None,
+            pace: Pace::default(),
         }
     }
 
@@ -169,6 +174,20 @@ pub(super) fn full(shared: &mut Shared, origin: Origin) -> Response {
     )
 }
 
+/// The answer to a client whose machine's turn has not come for too long.
+pub(super) fn queued(shared: &mut Shared, origin: Origin, asked: Asked, place: Place) -> Response {
+    let reason = Reason {
+        code: "http.queued",
+        text: format!(
+            "as many machines are being fed as the server feeds at a time; this one has place {} of {}",
+            place.number, place.of
+        )
+        .into(),
+    };
+    let status = (503, Some(RETRY_SECONDS));
+    error(shared, origin, asked, None, status, reason)
+}
+
 /// A copy that was changed behind the server's back, or that the disk does not give any more.
 pub(super) fn file_changed() -> Reason {
     Reason {
@@ -180,6 +199,8 @@ pub(super) fn file_changed() -> Reason {
 const FILE_CHANGED: &str = "http.file-changed";
 const COPY_HARMED: &str = "the server's copy of the file was changed from outside or is unreadable";
 
+/// How UEFI HTTP Boot names itself.
+const FIRMWARE: &str = "UefiHttpBoot/";
 const IMAGES: &str = "/images/";
 const RETRY_SECONDS: u32 = 2;
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -244,7 +265,6 @@ fn whole_or_part(
         SystemTime::now(),
     );
     let status = status(&selection);
-    shared.seams.metrics.http.response(origin.protocol, status);
     let mut response = Response::of_bytes(bytes, asked.keep_alive);
     if status == 416 {
         let reason = Reason {
@@ -254,14 +274,21 @@ fn whole_or_part(
         shared.refused(origin.peer, origin.protocol, Some(&file.path), reason);
     }
     if asked.head_only || status >= 300 {
+        shared.seams.metrics.http.response(origin.protocol, status);
         return response;
     }
     let size = range.end - range.start;
-    if selection == Selection::Full || size >= limits::HTTP_TOLD_PART {
-        let path = Arc::clone(&file.path);
-        let started = shared.started(origin.peer, origin.protocol, path, size, now);
-        response.transfer = Some(started);
-    }
+    let is_told = selection == Selection::Full || size >= limits::HTTP_TOLD_PART;
+    let body = Body {
+        status,
+        told: is_told.then(|| Arc::clone(&file.path)),
+        size,
+    };
+    let patience = match head.user_agent.starts_with(FIRMWARE) {
+        true => limits::HTTP_TURN_FIRMWARE,
+        false => limits::HTTP_TURN,
+    };
+    body.admit(&mut response, (asked, patience), origin, shared, now);
     file.content.count_use();
     let warm = size <= limits::HTTP_INLINE && file.content.first_cold(range.clone(), now).is_none();
     match file.content.range(range.clone()) {

@@ -1,11 +1,11 @@
 //! One connection of the boot endpoint, as a state machine: bytes in, pieces out.
 
+mod cold;
+mod paced;
+
 use std::mem;
-use std::ops::Range;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bootstorm_catalog::File;
 use bootstorm_proto::http::{self, BadRequest, BootResponse, Next, ResponseHead};
 use bootstorm_telemetry::event::{Protocol, Reason};
 
@@ -17,6 +17,7 @@ use crate::driver::{ConnId, Piece};
 use crate::handoff::Ticket;
 use crate::limits;
 use crate::tls::{Fed, Stream};
+pub(super) use paced::{Body, Pace};
 
 /// What the service does for a connection next.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ pub(super) struct Connection {
     writing: Option<Writing>,
     /// What comes next has to be read from the disk first.
     cold: bool,
+    held: paced::Held,
     /// The client sends nothing more; it may still read.
     ended: bool,
     deadline: Instant,
@@ -111,6 +113,7 @@ impl Connection {
             phase,
             writing: None,
             cold: false,
+            held: paced::Held::default(),
             ended: false,
             deadline: now + patience,
             alarm: None,
@@ -227,6 +230,9 @@ impl Connection {
 
     /// Its deadline has come.
     pub(super) fn timed_out(&mut self, shared: &mut Shared, now: Instant) {
+        if self.rested(now) {
+            return;
+        }
         if let Some(waiting) = &mut self.waiting {
             self.deadline += now.saturating_duration_since(waiting.since);
             waiting.since = now;
@@ -269,29 +275,6 @@ impl Connection {
         }
     }
 
-    /// Asks `may_send` about the part of the file that is written next: file, part, and where the
-    /// client's wish ends. If it says no, the connection waits for [`Connection::was_read_in`].
-    pub(super) fn load(&mut self, may_send: impl FnOnce(&Arc<File>, Range<u64>, u64) -> bool) {
-        if let Phase::Sending(response) = &mut self.phase
-            && let Some((file, rest)) = &response.file
-        {
-            let end = rest.end.min(rest.start.saturating_add(limits::HTTP_PIECE));
-            if may_send(file, rest.start..end, rest.end) {
-                response.loaded = end;
-            } else {
-                self.cold = true;
-            }
-        }
-    }
-
-    /// It is worth another look.
-    pub(super) fn was_read_in(&mut self, now: Instant) {
-        self.cold = false;
-        if matches!(self.phase, Phase::Sending(_)) {
-            self.patience(now, limits::HTTP_STALL);
-        }
-    }
-
     /// The server stops: idle connections end.
     pub(super) fn drain(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Reading) && !self.requests.is_mid_request() {
@@ -304,7 +287,7 @@ impl Connection {
         if matches!(self.phase, Phase::Gone) {
             return Step::Close;
         }
-        if self.writing.is_some() || self.cold {
+        if self.writing.is_some() || self.cold || self.held.rests {
             return Step::Wait;
         }
         loop {

@@ -7,7 +7,9 @@ use std::time::Instant;
 use bootstorm_telemetry::event::{Protocol, Reason, TransferId, What};
 
 use crate::config::Seams;
+use crate::interfaces::Interfaces;
 use crate::limits;
+use crate::pacing::Pacing;
 use crate::report::{Reporter, transfer_id};
 
 /// One worker's side of the boot endpoint.
@@ -18,6 +20,9 @@ pub(super) struct Shared {
     pub(super) draining: bool,
     /// Connections that are open.
     pub(super) open: usize,
+    /// Limits of rates and machines.
+    pub(super) pacing: Arc<Pacing>,
+    pub(super) interfaces: Interfaces,
     reporter: Reporter,
     buffers: Vec<Vec<u8>>,
 }
@@ -27,6 +32,8 @@ impl Shared {
         let reporter = Reporter::new(seams.events.clone(), Arc::clone(&seams.metrics));
         Self {
             worker,
+            pacing: Pacing::unlimited(&seams.metrics),
+            interfaces: Interfaces::default(),
             seams,
             reporter,
             draining: false,

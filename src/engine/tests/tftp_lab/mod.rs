@@ -40,7 +40,7 @@ pub(crate) fn loopback() -> SocketAddr {
 }
 
 impl Lab {
-    /// One worker and the file `test.bin` of `length` bytes.
+    /// One worker, also for HTTP, and the file `test.bin` of `length` bytes.
     pub(crate) fn start(driver: DriverChoice, length: usize) -> Self {
         let content: Vec<u8> = (0..length).map(|i| (i / 7 % 251) as u8).collect();
         let mut copy = tempfile::NamedTempFile::new().unwrap();
@@ -70,7 +70,7 @@ impl Lab {
             pxe: None,
             dhcp6: None,
             tftp: Some(loopback()),
-            http: None,
+            http: Some(loopback()),
             https: None,
             ..EngineConfig::default()
         };

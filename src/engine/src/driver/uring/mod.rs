@@ -316,6 +316,10 @@ impl Driver for Uring {
         self.tcp.conns.start_write(conn, piece);
     }
 
+    fn pace(&mut self, conn: ConnId, rate: Option<u64>) {
+        self.tcp.conns.pace(conn, rate);
+    }
+
     fn close(&mut self, conn: ConnId) {
         self.close_stream(conn);
     }

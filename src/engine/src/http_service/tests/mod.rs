@@ -1,6 +1,7 @@
 //! The state machine against a driver that only notes down what it is told.
 
 mod cold;
+mod paced;
 mod plain;
 mod sealed;
 mod storm;
@@ -77,6 +78,7 @@ impl Driver for Notes {
         assert!(!piece.bytes().is_empty(), "an empty piece");
         noted.under_way = Some(piece);
     }
+    fn pace(&mut self, _: ConnId, _: Option<u64>) {}
     fn close(&mut self, conn: ConnId) {
         self.0.entry(conn.slot).or_default().closed = true;
     }
