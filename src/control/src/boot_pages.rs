@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bootstorm_policy::{BootPlan, MachineFacts, Policy, Urls, script};
 use bootstorm_proto::http::{BootRequest, BootResponse, Method};
@@ -16,7 +16,8 @@ use bootstorm_telemetry::event::{BootEvent, Protocol, Reason, What};
 use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::Sender;
 
-use crate::{Authority, Clients};
+use crate::admission::Open;
+use crate::{Admission, Authority, Clients, Place};
 
 /// Answers the boot endpoint's requests. Reads snapshots only: never waits.
 #[derive(Clone, Debug)]
@@ -26,12 +27,13 @@ pub struct BootPages {
     authority: Arc<Authority>,
     events: Sender<BootEvent>,
     metrics: Arc<Metrics>,
+    admission: Arc<dyn Admission>,
 }
 
 impl BootPages {
     /// Scripts come from `policy`; what happens goes to `events`.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         policy: Arc<Policy>,
         clients: Clients,
         authority: Arc<Authority>,
@@ -44,7 +46,14 @@ impl BootPages {
             authority,
             events,
             metrics,
+            admission: Arc::new(Open),
         }
+    }
+
+    /// Machines that `admission` does not let in get a script that waits and asks again.
+    #[must_use]
+    pub fn admitted_by(self, admission: Arc<dyn Admission>) -> Self {
+        Self { admission, ..self }
     }
 
     /// The answer to one request.
@@ -83,12 +92,37 @@ impl BootPages {
         let facts = self.facts(request);
         let urls = Urls::of_request(&request.host, request.local, request.secure);
         let plan = self.policy.boot(&facts);
+        if boots_unattended(&plan)
+            && is_ipxe(request)
+            && let Some(place) = self.admission.ask(ip(request))
+        {
+            return self.wait(place, facts.mac, &urls, request);
+        }
         // OVMF and others look with HEAD before they GET: that is one boot.
         if request.method != Method::Head {
             self.tell(facts.mac, request, happened(&plan, request));
             self.metrics.web.script(kind(&plan));
         }
         text(200, script::render(&plan, &urls, &facts))
+    }
+
+    fn wait(
+        &self,
+        place: Place,
+        mac: Option<MacAddress>,
+        urls: &Urls,
+        request: &BootRequest,
+    ) -> BootResponse {
+        let reason = Reason {
+            code: "pacing.queued",
+            text: format!("Other machines are being fed: {}.", place.in_words()).into(),
+        };
+        if request.method != Method::Head {
+            self.metrics.web.script(reason.code);
+            let (place, of) = (place.number, place.of);
+            self.tell(mac, request, What::Queued { place, of });
+        }
+        text(200, script::waiting(&reason, ASKS_AGAIN, urls))
     }
 
     fn report(&self, request: &BootRequest) -> BootResponse {
@@ -186,6 +220,19 @@ impl BootPages {
         if self.events.try_send(event).is_err() {
             self.metrics.planes.events_dropped.inc();
         }
+    }
+}
+
+/// A machine that waits for its turn asks again after this time.
+const ASKS_AGAIN: Duration = Duration::from_secs(5);
+
+/// Whether large files follow the script by themselves. At a menu a person may take an hour to
+/// choose: then the first large file waits instead.
+fn boots_unattended(plan: &BootPlan) -> bool {
+    match plan {
+        BootPlan::Entry(_) => true,
+        BootPlan::Menu(menu) => menu.default.is_some() && !menu.timeout.is_zero(),
+        BootPlan::Local | BootPlan::Refuse(_) => false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Web service, boot scripts, certificates.
 #![forbid(unsafe_code)]
 
+mod admission;
 pub mod authority;
 mod boot_pages;
 pub mod clients;
@@ -10,6 +11,7 @@ pub mod machines;
 mod token;
 pub mod web;
 
+pub use admission::{Admission, Place};
 pub use authority::{Authority, AuthorityConfig, Identity, OwnCertificate};
 pub use boot_pages::BootPages;
 pub use clients::Clients;

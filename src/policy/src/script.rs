@@ -61,6 +61,27 @@ pub fn refusal(reason: &Reason) -> String {
     script.render()
 }
 
+/// The script that shows a reason, waits, and asks again with everything that the machine knows
+/// about itself. A server that does not answer is asked once more, much later.
+#[must_use]
+pub fn waiting(reason: &Reason, pause: Duration, urls: &Urls) -> String {
+    let mut script = Script::new();
+    script.comment("bootstorm: wait");
+    script.echo(&format!("[{}] {}", reason.code, reason.text));
+    if let Ok(url) = Url::new(&format!("{}/boot", urls.base())) {
+        let (late, gone) = (script.label("no-answer"), script.label("gone"));
+        script.sleep(pause);
+        script.ask_again(&url, &[(ASKED, "1")], &late);
+        script.place(&late);
+        script.echo("The server does not answer. It is asked once more.");
+        script.sleep(SHOWN);
+        script.ask_again(&url, &[(ASKED, "1")], &gone);
+        script.place(&gone);
+    }
+    wait_and_leave(&mut script);
+    script.render()
+}
+
 struct Writer<'a> {
     script: Script,
     urls: &'a Urls,

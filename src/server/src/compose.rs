@@ -1,21 +1,22 @@
 //! The one file that knows every crate: puts the planes together, runs them, takes them apart.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use bootstorm_catalog::Catalog;
 use bootstorm_config::{Config, ListenAt};
 use bootstorm_control::{
-    About, AdminToken, Authority, AuthorityConfig, BootPages, Clients, Machines, OwnCertificate,
-    Web, WebConfig, WebSeams,
+    About, AdminToken, Admission, Authority, AuthorityConfig, BootPages, Clients, Machines,
+    OwnCertificate, Place, Web, WebConfig, WebSeams,
 };
 use bootstorm_engine::handoff::{Ask, Decide, Replies};
+use bootstorm_engine::pacing::{Pacing, Turn};
 use bootstorm_engine::tls::{TlsOptions, resolving_config};
 use bootstorm_engine::{Engine, Seams};
 use bootstorm_ingest::{Ingest, IngestConfig, Pins};
@@ -201,6 +202,23 @@ impl Decide for Decision {
     }
 }
 
+/// The data plane's queue, as scripts ask it.
+#[derive(Debug)]
+struct Turns(Arc<Pacing>);
+
+impl Admission for Turns {
+    fn ask(&self, machine: IpAddr) -> Option<Place> {
+        match self.0.ask(machine, Instant::now()) {
+            Turn::Now => None,
+            Turn::Later(place) => Some(Place {
+                number: place.number,
+                of: place.of,
+                about: place.about,
+            }),
+        }
+    }
+}
+
 /// Returns at SIGTERM or SIGINT.
 pub(crate) async fn stop_signal() {
     let (Ok(mut terminate), Ok(mut interrupt)) = (
@@ -274,7 +292,8 @@ fn start_engine(config: &Config, shared: &Shared) -> anyhow::Result<Engine> {
         Arc::clone(&shared.authority),
         shared.events.clone(),
         Arc::clone(&shared.metrics),
-    );
+    )
+    .admitted_by(Arc::new(Turns(Arc::clone(engine.pacing()))));
     answer_asks(asks, engine.replies(), pages)?;
     Ok(engine)
 }

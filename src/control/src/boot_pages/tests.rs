@@ -293,3 +293,68 @@ fn a_hostile_form_ends_in_a_script() {
     assert!(body(&response).starts_with("#!ipxe\n"));
     assert!(!body(&response).contains('\r'));
 }
+
+/// Lets machines in after so many questions.
+#[derive(Debug)]
+struct Door(std::sync::atomic::AtomicUsize);
+
+impl Admission for Door {
+    fn ask(&self, machine: IpAddr) -> Option<Place> {
+        use std::sync::atomic::Ordering::Relaxed;
+        assert_eq!(machine, IpAddr::from([10, 0, 0, 5]));
+        let left = self
+            .0
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        left.ok().map(|number| Place {
+            number,
+            of: 40,
+            about: Some(Duration::from_secs(130)),
+        })
+    }
+}
+
+fn lab_with_door(questions: usize) -> Lab {
+    let mut lab = lab();
+    let door = Arc::new(Door(questions.into()));
+    lab.pages = lab.pages.admitted_by(door);
+    lab
+}
+
+#[test]
+fn a_machine_beyond_the_cap_waits_by_script_and_then_boots() {
+    let lab = lab_with_door(2);
+    lab.assign("tool");
+    let query = format!("mac={MAC}&arch=7");
+    let ask = || lab.pages.respond(&request(Method::Get, "/boot", &query));
+    for number in [2, 1] {
+        let response = ask();
+        assert_eq!(response.status, 200);
+        let script = body(&response);
+        assert!(script.starts_with("#!ipxe\n"));
+        let shown = format!(
+            "[pacing.queued] Other machines are being fed: place {number} of 40, about 3 minutes."
+        );
+        assert!(script.contains(&shown), "{script}");
+        assert!(script.contains("chain --replace --autofree http://10.0.0.9:8080/boot"));
+        let event = lab.events.try_recv().unwrap();
+        assert!(matches!(event.what, What::Queued { place, of: 40 } if place == number));
+        assert_eq!(event.mac, MAC.parse().ok());
+    }
+    assert!(body(&ask()).contains("/images/tool.efi"));
+    assert_eq!(lab.boots().as_deref(), Some("tool"));
+}
+
+#[test]
+fn whoever_fetches_nothing_large_by_itself_is_not_asked_to_wait() {
+    let lab = lab_with_door(9);
+    let get = |query: &str| lab.pages.respond(&request(Method::Get, "/boot", query));
+    let query = format!("mac={MAC}");
+    assert!(body(&get(&query)).contains("menu"), "a person chooses");
+    lab.assign("local");
+    assert!(!body(&get(&query)).contains("pacing"));
+    lab.assign("tool");
+    let mut browser = request(Method::Get, "/boot", &query);
+    browser.user_agent = "Mozilla/5.0".to_owned();
+    assert!(!body(&lab.pages.respond(&browser)).contains("pacing"));
+    assert!(body(&get(&query)).contains("pacing.queued"));
+}

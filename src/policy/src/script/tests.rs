@@ -7,6 +7,31 @@ use proptest::prelude::*;
 
 use super::*;
 
+#[test]
+fn a_script_that_waits_asks_again_in_place_of_itself_and_gives_up_in_the_end() {
+    let reason = Reason {
+        code: "pacing.queued",
+        text: "Other machines are being fed: place 17 of 40, about 3 minutes.".into(),
+    };
+    let script = waiting(&reason, Duration::from_secs(5), &urls());
+    let lines: Vec<&str> = script.lines().collect();
+    let line = |text: &str| lines.iter().position(|line| line.contains(text)).unwrap();
+    let shown = line("place 17 of 40, about 3 minutes");
+    let asks = line("chain --replace --autofree http://10.0.0.1:8080/boot##params=machine");
+    assert!(shown < line("sleep 5") && line("sleep 5") < asks && asks < line(":no-answer"));
+    assert!(line("param --params machine mac ${netX/mac:hex}") < asks);
+    assert!(line("param --params machine asked 1") < asks);
+    // Nothing leads back: this script never runs twice.
+    for (number, line) in lines.iter().enumerate() {
+        if let Some((_, label)) = line.split_once("goto ") {
+            let target = lines.iter().position(|l| *l == format!(":{label}"));
+            assert!(target.unwrap() > number, "{line}");
+        }
+        assert!(!line.contains("chain ") || line.contains("chain --replace "));
+    }
+    assert_eq!(lines.last(), Some(&"exit 1"));
+}
+
 fn urls() -> Urls {
     Urls::new(Scheme::Http, "10.0.0.1", 8080)
 }
