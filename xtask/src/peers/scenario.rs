@@ -111,7 +111,17 @@ pub(crate) const ALL: &[Scenario] = &[
         ..tftp(
             "tftp-held",
             "TFTP, 5,000 transfers held open at once",
-            &["--clients", "5000", "--from", ADDRESSES, "--hold", "10"],
+            // Each asks for a window twice a second: small ones, as firmware wants them.
+            &[
+                "--clients",
+                "5000",
+                "--from",
+                ADDRESSES,
+                "--hold",
+                "10",
+                "--window",
+                "4",
+            ],
             &[Limit::Memory(200.0), Limit::NoFailure],
         )
     },

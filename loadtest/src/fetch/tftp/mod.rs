@@ -255,6 +255,7 @@ impl Crowd<'_> {
             if let Some(at) = transfer.ack_at {
                 if at <= now {
                     transfer.ack_at = None;
+                    transfer.session.sent_late(now);
                     transfer.send();
                 }
                 continue;
@@ -300,6 +301,8 @@ impl Crowd<'_> {
             self.tally.bytes += counts.bytes;
             self.tally.timeouts += counts.timeouts;
             self.tally.held += 1;
+            let bytes = client.bytes + counts.bytes;
+            self.tally.client(bytes, client.begun.elapsed());
             client.transfer = None;
         }
         self.busy = 0;

@@ -136,6 +136,11 @@ impl Session {
         self.deadline
     }
 
+    /// The packet that was due left only now: the wait for its answer begins.
+    pub(crate) fn sent_late(&mut self, now: Instant) {
+        self.deadline = now + WAIT;
+    }
+
     /// Nothing came until the deadline: `Send` or `Failed`.
     pub(crate) fn timed_out(&mut self, now: Instant) -> Heard {
         self.counts.timeouts += 1;

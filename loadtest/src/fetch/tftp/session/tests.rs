@@ -206,3 +206,11 @@ fn block_numbers_roll_over() {
     }
     assert_eq!(wire.session.counts().bytes, (3 * 65536 - 1) * 8);
 }
+
+#[test]
+fn the_wait_begins_when_a_held_back_packet_leaves() {
+    let mut wire = Wire::open();
+    let later = wire.now + Duration::from_millis(500);
+    wire.session.sent_late(later);
+    assert_eq!(wire.session.deadline(), later + WAIT);
+}
