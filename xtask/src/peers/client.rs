@@ -55,6 +55,10 @@ pub(crate) fn measure(
         std::thread::sleep(Duration::from_millis(10));
     };
     let cpu = server.cpu()?.saturating_sub(before);
+    // Ctrl-C reaches the servers too: that they end then is no news.
+    if stop::asked() {
+        bail!("interrupted");
+    }
     server.check()?;
     let Some(status) = status else {
         return Ok(Sample::given_up(LIMIT, cpu));
