@@ -251,9 +251,10 @@ fn broken<D: Driver>(driver: &mut D) {
     let _ = client.read_to_end(&mut rest);
     assert!(rest.len() < 50_000_000);
 
-    // The slot is used again, under another name.
+    // The slot is used again, under another name: nothing keeps it.
     let (_client, _, again) = accept(driver);
     assert_ne!(again, conn);
+    assert_eq!(again.slot, conn.slot);
 }
 
 fn half_closed<D: Driver>(driver: &mut D) {
