@@ -25,4 +25,4 @@ mod worker;
 pub use config::{DataPorts, DriverChoice, EngineConfig, Seams, TftpConfig};
 pub use engine::{Bound, Engine};
 pub use error::{EngineError, Holder};
-pub use limits::{RECEIVE_BUFFER, SEND_BUFFER};
+pub use limits::{ACCEPT_BACKLOG, RECEIVE_BUFFER, SEND_BUFFER};

@@ -97,8 +97,9 @@ pub(crate) const ANSWERS: usize = 1024;
 pub const RECEIVE_BUFFER: usize = 8 << 20;
 /// Send buffer asked for on every UDP port, in bytes.
 pub const SEND_BUFFER: usize = 4 << 20;
-/// Connections that wait to be accepted.
-pub(crate) const ACCEPT_BACKLOG: i32 = 4096;
+/// Connections that wait to be accepted, for each worker. `bootstorm doctor` says when the system's
+/// limit is below it.
+pub const ACCEPT_BACKLOG: usize = 4096;
 
 // A datagram of a full Ethernet frame fits its buffer.
 const _: () = assert!(DATAGRAM >= 1472 + 256);

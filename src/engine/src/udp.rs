@@ -108,7 +108,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.bind(&SockAddr::from(address))?;
     crate::congestion::choose(&socket);
-    socket.listen(limits::ACCEPT_BACKLOG)?;
+    socket.listen(limits::ACCEPT_BACKLOG as i32)?;
     Ok(socket.into())
 }
 

@@ -199,35 +199,48 @@ fn check_kernel(report: &mut Report) {
         "not part of this version; user space sorts packets",
         Verdict::Ok,
     );
-    let buffers = [
+    let limits = [
         (
             "rmem_max",
             bootstorm_engine::RECEIVE_BUFFER,
+            "bytes",
             "first requests are lost when thousands of machines start together",
         ),
         (
             "wmem_max",
             bootstorm_engine::SEND_BUFFER,
+            "bytes",
             "large windows wait for the network card",
         ),
+        (
+            "somaxconn",
+            bootstorm_engine::ACCEPT_BACKLOG,
+            "connections",
+            "machines that connect together wait a second and more",
+        ),
     ];
-    for (name, wanted, without) in buffers {
+    for (name, wanted, unit, without) in limits {
         if let Some(limit) = number_in(&format!("/proc/sys/net/core/{name}")) {
-            let (found, verdict) = buffer_limit(name, limit, wanted, without);
+            let (found, verdict) = system_limit(name, limit, (wanted, unit), without);
             report.add(format!("net.core.{name}"), found, verdict);
         }
     }
 }
 
 /// A service has no CAP_NET_ADMIN, so the system's limit holds for it, whoever asks here.
-fn buffer_limit(name: &str, limit: u64, wanted: usize, without: &str) -> (String, Verdict) {
+fn system_limit(
+    name: &str,
+    limit: u64,
+    (wanted, unit): (usize, &str),
+    without: &str,
+) -> (String, Verdict) {
     if limit >= wanted as u64 {
-        return (format!("{limit} bytes"), Verdict::Ok);
+        return (format!("{limit} {unit}"), Verdict::Ok);
     }
     let fix = format!(
         "sudo sysctl net.core.{name}={wanted}, and the same line in /etc/sysctl.d/bootstorm.conf"
     );
-    let found = format!("{limit} bytes of the {wanted} wanted: {without}");
+    let found = format!("{limit} {unit} of the {wanted} wanted: {without}");
     (found, Verdict::Warn(fix))
 }
 
@@ -354,7 +367,12 @@ mod tests {
 
     #[test]
     fn a_limit_below_what_is_asked_for_comes_with_its_sysctl() {
-        let (found, verdict) = buffer_limit("rmem_max", 212_992, 8_388_608, "requests are lost");
+        let (found, verdict) = system_limit(
+            "rmem_max",
+            212_992,
+            (8_388_608, "bytes"),
+            "requests are lost",
+        );
         assert_eq!(
             found,
             "212992 bytes of the 8388608 wanted: requests are lost"
@@ -366,7 +384,7 @@ mod tests {
             fix.starts_with("sudo sysctl net.core.rmem_max=8388608,"),
             "{fix}"
         );
-        let (_, verdict) = buffer_limit("wmem_max", 4 << 20, 4 << 20, "");
+        let (_, verdict) = system_limit("wmem_max", 4 << 20, (4 << 20, "bytes"), "");
         assert!(matches!(verdict, Verdict::Ok));
     }
 }
