@@ -143,6 +143,57 @@ fn window<D: Driver>(driver: &mut D, blocks: u16, block_size: u16, rollover: u16
     assert_eq!(offset, file.content.len());
 }
 
+/// The end of a file of more than 4 GiB, nearly all of it a hole.
+fn far_window<D: Driver>(driver: &mut D) {
+    const LENGTH: u64 = (4 << 30) + 5 * 1468 + 7;
+    let copy = tempfile::NamedTempFile::new().unwrap();
+    let end: Vec<u8> = (0..2 * 1468 + 7).map(|i| (i % 251) as u8).collect();
+    copy.as_file().set_len(LENGTH - end.len() as u64).unwrap();
+    let mut appended = std::fs::File::options()
+        .append(true)
+        .open(copy.path())
+        .unwrap();
+    appended.write_all(&end).unwrap();
+    let file = Arc::new(File {
+        path: "far.iso".into(),
+        content: Mapping::open(copy.path()).unwrap(),
+        sha256: [0; 32],
+        modified: SystemTime::UNIX_EPOCH,
+    });
+    let server = bind(SocketAddr::from(([127, 0, 0, 1], 0)), Use::Data).unwrap();
+    let socket = driver.add_udp(server).unwrap();
+    let client = client(Ipv4Addr::LOCALHOST.into());
+    let offset = LENGTH - end.len() as u64 - 2 * 1468;
+    let payload = Payload::Window {
+        file: Arc::clone(&file),
+        first_number: 9,
+        offset,
+        blocks: 5,
+        block_size: 1468,
+        rollover: 0,
+    };
+    driver
+        .send(Transmit {
+            socket,
+            to: client.local_addr().unwrap(),
+            from: None,
+            interface: 1,
+            payload,
+        })
+        .unwrap();
+    settle(driver);
+    let mut got: Vec<u8> = Vec::new();
+    for number in 9..14 {
+        let mut packet = [0; 2048];
+        let length = client.recv(&mut packet).unwrap();
+        assert_eq!(packet[..4], [0, 3, 0, number]);
+        got.extend(&packet[4..length]);
+    }
+    let (hole, tail) = got.split_at(2 * 1468);
+    assert!(hole.iter().all(|byte| *byte == 0));
+    assert!(tail == end);
+}
+
 fn accept<D: Driver>(driver: &mut D) -> (TcpStream, ListenerId, ConnId) {
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();
@@ -320,6 +371,11 @@ macro_rules! suite {
             #[test]
             fn blocks_as_large_as_a_datagram_leave_one_by_one() {
                 window(&mut driver(), 2, 65464, 0);
+            }
+
+            #[test]
+            fn blocks_beyond_four_gigabytes_are_the_right_ones() {
+                far_window(&mut driver());
             }
 
             #[test]

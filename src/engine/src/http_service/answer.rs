@@ -291,13 +291,17 @@ fn whole_or_part(
     body.admit(&mut response, (asked, patience), origin, shared, now);
     file.content.count_use();
     let warm = size <= limits::HTTP_INLINE && file.content.first_cold(range.clone(), now).is_none();
-    match file.content.range(range.clone()) {
-        Some(content) if warm => {
-            response.bytes.extend_from_slice(content);
+    if let Some(content) = file.content.range(range.clone()).filter(|_| warm) {
+        let head = response.bytes.len();
+        response.bytes.extend_from_slice(content);
+        // Asked after reading: what was read of a harmed copy must not leave.
+        if file.is_intact() {
             response.inlined = size;
+            return response;
         }
-        _ => response.file = Some((file, range)),
+        response.bytes.truncate(head);
     }
+    response.file = Some((file, range));
     response
 }
 

@@ -123,3 +123,37 @@ fn who_leaves_while_the_disk_reads_is_forgotten() {
     }
     assert_eq!(bench.service.open(), 0);
 }
+
+/// Serves `path` with `length` bytes from a copy that tests can cut.
+fn publish(bench: &Bench, path: &str, length: usize) -> tempfile::NamedTempFile {
+    let mut copy = tempfile::NamedTempFile::new().unwrap();
+    copy.write_all(&content(length)).unwrap();
+    let file = File {
+        path: path.into(),
+        content: Mapping::open(copy.path()).unwrap(),
+        sha256: [1; 32],
+        modified: SystemTime::UNIX_EPOCH,
+    };
+    bench
+        .catalog
+        .publish(Snapshot::new([Arc::new(file)], vec![]));
+    copy
+}
+
+#[test]
+fn what_was_read_of_a_cut_copy_never_leaves_and_the_process_lives() {
+    // Sealed in batches, or copied behind its head.
+    for length in [LARGE_LENGTH, 10_000] {
+        let mut bench = Bench::new();
+        let copy = publish(&bench, LARGE, length);
+        let conn = bench.accept(1, ListenerKind::Https);
+        let mut client = sealed::client(true);
+        sealed::exchange(&mut bench, conn, &mut client);
+        // Nobody has noticed yet when the worker reads the map.
+        copy.as_file().set_len(100).unwrap();
+        client.writer().write_all(FETCH).unwrap();
+        assert_eq!(sealed::exchange(&mut bench, conn, &mut client), b"");
+        assert!(bench.closed(conn));
+        assert_eq!(bench.refusals(), ["http.file-changed"]);
+    }
+}
