@@ -206,6 +206,11 @@ fn a_request_after_data_was_taken_begins_anew() {
     assert_eq!(late_copy, Output::Nothing);
     let after_a_reset = transfer.handle(&request(""), now + Duration::from_secs(20));
     assert_eq!(after_a_reset, Output::Done(Outcome::Restarted));
+    // Everything has been sent and the client asks again: its last word is only late.
+    let (mut transfer, _) = start("", 600, now);
+    assert_eq!(window(transfer.handle(&ack(1), now)).first_number, 2);
+    let next = transfer.handle(&request(""), now + MS);
+    assert_eq!(next, Output::Done(Outcome::Restarted));
     let (mut transfer, _) = start("", 5000, now);
     let other_file = transfer.handle(b"\0\x01other\0octet\0", now + MS);
     assert_eq!(other_file, Output::Done(Outcome::Restarted));

@@ -454,7 +454,9 @@ impl Transfer {
     }
 
     /// The same request again means that our first answer was lost, unless the client has already
-    /// taken data: then it began anew, or the network delivered an old packet late.
+    /// taken data: then it began anew, or the network delivered an old packet late. Once the last
+    /// block is on its way the former is true: the acknowledgement only comes behind the request,
+    /// for they meet different sockets of the server.
     fn handle_request(&mut self, packet: &[u8], now: Instant) -> Output {
         let same = fingerprint(packet) == self.fingerprint;
         if same && self.opening {
@@ -465,7 +467,8 @@ impl Transfer {
             return self.send(1, now);
         }
         let quiet = now.saturating_duration_since(self.progress_at);
-        if same && quiet < self.patience() {
+        let under_way = self.flow.high < self.flow.total && quiet < self.patience();
+        if same && under_way {
             return Output::Nothing;
         }
         self.finished = true;
