@@ -78,6 +78,9 @@ struct Active {
     told: (Instant, u64),
 }
 
+// Every transfer that a worker may hold, together, fits a few megabytes.
+const _: () = assert!(size_of::<Active>() * limits::TRANSFERS <= 12 << 20);
+
 impl TftpService {
     /// `requests` are the sockets that requests come to, with their addresses.
     pub(crate) fn new(
