@@ -291,6 +291,35 @@ fn silence_is_met_with_five_more_tries_and_then_with_silence() {
     }
 }
 
+/// Blocks sent to a client that is never heard of again, and how that is told.
+fn abandoned(transfer: &mut Transfer) -> (u16, Outcome) {
+    let mut blocks = 0;
+    loop {
+        match transfer.handle_timeout(transfer.timeout().unwrap()) {
+            Output::Window(window) => blocks += window.blocks,
+            Output::Done(outcome) => return (blocks, outcome),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_client_that_vanishes_within_the_last_window_may_have_the_file() {
+    let now = epoch();
+    let options = "windowsize\x004\0";
+    let (mut all_sent, _) = start(options, 6 * 512, now);
+    assert_eq!(window(all_sent.handle(&ack(0), now)).blocks, 4);
+    assert_eq!(window(all_sent.handle(&ack(4), now)).blocks, 3);
+    // Three blocks again at each of six time-outs.
+    assert_eq!(abandoned(&mut all_sent), (18, Outcome::Unconfirmed));
+    let (mut blocks_left, _) = start(options, 60 * 512, now);
+    assert_eq!(window(blocks_left.handle(&ack(0), now)).blocks, 4);
+    assert_eq!(abandoned(&mut blocks_left), (24, Outcome::TimedOut));
+    // All of it was sent, but nothing says that anybody was there.
+    let (mut never_heard_of, _) = start("", 100, now);
+    assert_eq!(abandoned(&mut never_heard_of), (5, Outcome::TimedOut));
+}
+
 #[test]
 fn the_first_exchange_sets_the_pace() {
     let now = epoch();

@@ -111,7 +111,8 @@ pub enum What {
         /// Bytes.
         bytes: u64,
     },
-    /// The last byte arrived (TFTP) or was written (HTTP).
+    /// The last byte arrived (TFTP; very probably, if its acknowledgement did not come) or was
+    /// written (HTTP).
     Finished {
         /// Which transfer.
         id: TransferId,

@@ -389,6 +389,11 @@ impl TftpService {
                 tftp.ended(metrics::OK);
                 What::Finished { id, bytes, resent }
             }
+            Outcome::Unconfirmed => {
+                tftp.ended(outcome.code());
+                let bytes = active.transfer.file_len();
+                What::Finished { id, bytes, resent }
+            }
             Outcome::Probe => {
                 tftp.refused(outcome.code());
                 let name = Some(&*active.file.path);

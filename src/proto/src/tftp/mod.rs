@@ -6,9 +6,11 @@
 
 mod flow;
 mod options;
+mod outcome;
 mod packet;
 mod transfer;
 
 pub use options::{Limits, Rollover};
+pub use outcome::Outcome;
 pub use packet::{Mode, Packet, ReadRequest, Refusal, error_code, unknown_tid};
-pub use transfer::{Allowance, Outcome, Output, Transfer, Window};
+pub use transfer::{Allowance, Output, Transfer, Window};

@@ -8,6 +8,7 @@ use arrayvec::{ArrayString, ArrayVec};
 
 use super::flow::{Flow, RoundTrip, Wake};
 use super::options::{Limits, Oack, Rollover, Terms, negotiate};
+use super::outcome::Outcome;
 use super::packet::{
     self, Packet, ReadRequest, error_code, error_packet, fingerprint, opcode, word,
 };
@@ -130,57 +131,6 @@ impl Window {
         let [high, low] = self.number(index).to_be_bytes();
         let [data_high, data_low] = packet::DATA.to_be_bytes();
         [data_high, data_low, high, low]
-    }
-}
-
-/// How a transfer ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The last block was acknowledged.
-    Complete,
-    /// The client only wanted to know the size: ERROR 8 in answer to the OACK. Not a failure.
-    Probe,
-    /// The client sent an ERROR.
-    Aborted {
-        /// Its code.
-        code: u16,
-        /// Its text, without control characters.
-        text: ArrayString<96>,
-    },
-    /// The client fell silent.
-    TimedOut,
-    /// The file changed under the transfer.
-    FileChanged,
-    /// The client began anew from the same port: the packet that said so is to be served as a new
-    /// request.
-    Restarted,
-}
-
-impl Outcome {
-    /// Stable reason code.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Complete => "tftp.complete",
-            Self::Probe => "tftp.size-probe",
-            Self::Aborted { .. } => "tftp.aborted",
-            Self::TimedOut => "tftp.timed-out",
-            Self::FileChanged => "tftp.file-changed",
-            Self::Restarted => "tftp.restarted",
-        }
-    }
-}
-
-impl std::fmt::Display for Outcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Complete => f.write_str("complete"),
-            Self::Probe => f.write_str("the client only asked for the size"),
-            Self::Aborted { code, text } => write!(f, "the client gave up: error {code}, `{text}`"),
-            Self::TimedOut => f.write_str("the client no longer answers"),
-            Self::FileChanged => f.write_str("the file changed while it was being sent"),
-            Self::Restarted => f.write_str("the client began anew"),
-        }
     }
 }
 
@@ -479,7 +429,7 @@ impl Transfer {
         let quiet = now.saturating_duration_since(self.progress_at);
         if self.tries >= TRIES && quiet >= SILENCE {
             self.finished = true;
-            return Output::Done(Outcome::TimedOut);
+            return Output::Done(self.silence());
         }
         self.tries += 1;
         if self.opening {
@@ -489,6 +439,16 @@ impl Transfer {
         self.flow.rewind();
         // One block tells whether the data or the acknowledgement was lost.
         self.send(1, now)
+    }
+
+    /// What it means that a client no longer answers.
+    fn silence(&self) -> Outcome {
+        let was_there = self.flow.acked > 0 || !(self.opening || self.oack.is_empty());
+        if was_there && self.flow.high == self.flow.total {
+            Outcome::Unconfirmed
+        } else {
+            Outcome::TimedOut
+        }
     }
 
     /// Sends at most `most` of the blocks that the window still allows.
