@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arrayvec::{ArrayString, ArrayVec};
 
-use super::flow::{Flow, RoundTrip, Wake};
+use super::flow::{Flow, PAUSE_MIN, RoundTrip, Wake};
 use super::options::{Limits, Oack, Rollover, Terms, negotiate};
 use super::outcome::Outcome;
 use super::packet::{
@@ -42,8 +42,6 @@ pub struct Transfer {
     progress_at: Instant,
     /// When the flight was last restarted, and up to where it had been sent before.
     rewound: Option<(Instant, u64)>,
-    /// A block may have been lost: when the whole window brings no progress, it was.
-    suspicious: bool,
     tries: u32,
     restarts: u8,
     eager: u8,
@@ -163,7 +161,6 @@ impl Transfer {
             flight_at: now,
             progress_at: now,
             rewound: None,
-            suspicious: false,
             tries: 0,
             restarts: 0,
             eager: 0,
@@ -205,13 +202,10 @@ impl Transfer {
         }
         if self.wake.restart.is_some_and(|at| at <= now) {
             self.restarts += 1;
-            self.suspicious = false;
-            self.rewound = Some((now, self.flow.high));
-            self.flow.rewind();
-            return self.send(self.flow.burst(), now);
+            return self.restart(now);
         }
         if self.wake.burst.is_some_and(|at| at <= now) {
-            return self.send(self.flow.burst(), now);
+            return self.send_burst(now);
         }
         if self.wake.retransmit > now {
             return Output::Nothing;
@@ -283,7 +277,7 @@ impl Transfer {
 
     fn open(&mut self, now: Instant) -> Output {
         if !self.opening {
-            return self.send(self.flow.burst(), now);
+            return self.send_burst(now);
         }
         self.sent_at = now;
         self.wake.retransmit = now + self.patience();
@@ -307,7 +301,7 @@ impl Transfer {
             self.opening = false;
             self.tries = 0;
             self.progress_at = now;
-            return self.send(self.flow.burst(), now);
+            return self.send_burst(now);
         }
         match self.block_numbered(number) {
             Some(block) if block > self.flow.acked => self.advance(block, now),
@@ -319,10 +313,10 @@ impl Transfer {
     /// The client has everything up to `block`.
     fn advance(&mut self, block: u64, now: Instant) -> Output {
         let early = self.is_early(block, now);
-        self.eager = self.eager.saturating_add(u8::from(early));
-        let first_try = self.tries == 0 && self.rewound.is_none();
-        let complete_flight = block == self.flow.sent;
-        if first_try && complete_flight {
+        let answers_every_block = self.notice_habit(block, early);
+        let asked_again = self.tries > 0;
+        let first_try = !asked_again && self.rewound.is_none();
+        if first_try && block == self.flow.sent {
             self.rtt.sample(now.saturating_duration_since(self.sent_at));
         }
         let clean = self.flow.acknowledge(block);
@@ -335,22 +329,55 @@ impl Transfer {
             self.finished = true;
             return Output::Done(Outcome::Complete);
         }
-        self.suspicious = false;
-        if clean {
+        if self.rewound.is_some_and(|(_, high)| block >= high) {
             self.rewound = None;
-        } else if self.eager >= EAGER_PROOFS {
-            self.suspicious = true;
-        } else if early {
+        }
+        if asked_again && block < self.flow.high {
+            self.flow.lost();
+        }
+        if early && !answers_every_block {
             // The restart is under way: whatever is missing behind this block is in it already.
             let rest = self.sent_at + self.rtt.pause();
             self.wake.burst = Some(rest);
             self.wake.retransmit = rest.max(now) + self.patience();
             return Output::Nothing;
-        } else {
-            self.rewound = Some((now, self.flow.high));
-            self.flow.rewind();
         }
-        self.send(self.flow.burst(), now)
+        if clean {
+            return self.send_burst(now);
+        }
+        if answers_every_block {
+            // The next answer is on its way, unless its block was lost.
+            let due = (self.sent_at + self.rtt.pause()).max(now + PAUSE_MIN);
+            self.wake.restart = Some(due);
+            self.wake.retransmit = now + self.patience();
+            return Output::Nothing;
+        }
+        self.restart(now)
+    }
+
+    /// Whether the client answers every block, whatever window was agreed, which shows when its
+    /// answers go on one by one too early to report a loss.
+    fn notice_habit(&mut self, block: u64, early: bool) -> bool {
+        let flow = &mut self.flow;
+        let step = block - flow.acked;
+        if step == 1 && (early || flow.answers_bursts && block < flow.sent) {
+            self.eager = (self.eager + 1).min(2 * EAGER_PROOFS);
+        } else if step > u64::from(EAGER_PROOFS) {
+            self.eager = 0;
+        }
+        let known = std::mem::replace(&mut flow.answers_bursts, self.eager >= EAGER_PROOFS);
+        if flow.answers_bursts && !known {
+            flow.forget_losses();
+        }
+        flow.answers_bursts
+    }
+
+    /// The block behind the last acknowledged one was lost.
+    fn restart(&mut self, now: Instant) -> Output {
+        self.flow.lost();
+        self.rewound = Some((now, self.flow.high));
+        self.flow.rewind();
+        self.send_burst(now)
     }
 
     /// An acknowledgement that brings nothing new is either a copy of the last one, and then must
@@ -435,8 +462,10 @@ impl Transfer {
         if self.opening {
             return self.open(now);
         }
-        self.suspicious = false;
         self.flow.rewind();
+        // Whoever waits for a whole window answers no burst of it.
+        self.eager = 0;
+        self.flow.answers_bursts = false;
         // One block tells whether the data or the acknowledgement was lost.
         self.send(1, now)
     }
@@ -451,6 +480,11 @@ impl Transfer {
         }
     }
 
+    fn send_burst(&mut self, now: Instant) -> Output {
+        let burst = self.flow.burst(self.rtt.is_far());
+        self.send(burst, now)
+    }
+
     /// Sends at most `most` of the blocks that the window still allows.
     fn send(&mut self, most: u64, now: Instant) -> Output {
         let allowed = self.allowance.map_or(most, |a| most.min(a.blocks.into()));
@@ -460,8 +494,6 @@ impl Transfer {
         if self.flow.sent < self.flow.limit() {
             let rest = (allowed == most).then(|| now + self.rtt.pause());
             self.wake.burst = rest.max(self.allowance.map(|a| a.next));
-        } else if self.suspicious {
-            self.wake.restart = Some(now + self.rtt.pause());
         }
         // No answer is due before the whole window has been sent.
         self.wake.retransmit = self.wake.burst.unwrap_or(now) + self.patience();

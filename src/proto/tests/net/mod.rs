@@ -119,7 +119,7 @@ pub(crate) fn run(net: Net, client: Client, file: &[u8]) -> Run {
     clippy::disallowed_methods,
     reason = "a virtual clock has to begin somewhere, and there is no other moment to be had"
 )]
-fn epoch() -> Instant {
+pub(crate) fn epoch() -> Instant {
     Instant::now()
 }
 
