@@ -370,7 +370,9 @@ impl TftpService {
             }
         }
         active.tell_progress(&self.reporter, now);
-        self.wheel.set(slot, active.transfer.timeout());
+        if active.waiting.is_none() {
+            self.wheel.set(slot, active.transfer.timeout());
+        }
     }
 
     fn finish(&mut self, slot: u32, outcome: &Outcome) {
