@@ -28,7 +28,7 @@ fn server() -> Result<(Arc<ServerConfig>, RootCertStore), Failure> {
     let mut roots = RootCertStore::empty();
     roots.add(leaf.der().clone())?;
     let key = PrivateKeyDer::try_from(key.serialize_der())?;
-    let config = server_config(vec![leaf.der().clone()], key, TlsOptions { dhe: true })?;
+    let config = server_config(vec![leaf.der().clone()], key, TlsOptions::default())?;
     Ok((config, roots))
 }
 

@@ -22,7 +22,7 @@ pub use listen::{Listen, ListenAt, ListenError, Listener};
 pub use load::{Loaded, Rejected};
 pub use memory::{Memory, Pin, parse_pin};
 pub use model::{
-    Boot, Config, DataPorts, Driver, LogFormat, Machine, Pacing, Scheme, Tftp, Tls, UefiOffer, Xdp,
-    parse_data_ports,
+    Boot, Config, DataPorts, Driver, KernelTls, LogFormat, Machine, Pacing, Scheme, Tftp, Tls,
+    UefiOffer, Xdp, parse_data_ports,
 };
 pub use rate::Rate;

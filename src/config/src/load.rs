@@ -256,6 +256,7 @@ fn take(config: &mut Config, file: wire::File, folder: &Path) -> Vec<Finding> {
     config.tls.certificate = file.tls.certificate.map(in_folder);
     config.tls.key = file.tls.key.map(in_folder);
     config.tls.dhe = file.tls.dhe.unwrap_or(config.tls.dhe);
+    config.tls.kernel = file.tls.kernel.unwrap_or(config.tls.kernel);
     take_listen(config, &file.listen, &mut findings);
     take_boot(config, file.boot, &mut findings);
     take_tftp(config, &file.tftp, &mut findings);

@@ -103,6 +103,8 @@ pub struct Tls {
     pub key: Option<PathBuf>,
     /// Offer DHE-RSA suites, which UEFI firmware up to 2025 needs.
     pub dhe: bool,
+    /// Whether the kernel seals large responses.
+    pub kernel: KernelTls,
 }
 
 /// Settings of one machine.
@@ -168,6 +170,16 @@ pub enum Driver {
     Uring,
     /// epoll.
     Epoll,
+}
+
+/// Whether the kernel seals the records of connections that fetch large files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KernelTls {
+    /// Never.
+    Off,
+    /// Where it can.
+    Auto,
 }
 
 /// How packets are sorted before they reach a socket.
@@ -271,6 +283,7 @@ impl Default for Tls {
             certificate: None,
             key: None,
             dhe: true,
+            kernel: KernelTls::Off,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::{Driver, LogFormat, Scheme, UefiOffer, Xdp};
+use crate::{Driver, KernelTls, LogFormat, Scheme, UefiOffer, Xdp};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -94,6 +94,7 @@ pub(crate) struct Tls {
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
     pub(crate) dhe: Option<bool>,
+    pub(crate) kernel: Option<KernelTls>,
 }
 
 #[derive(Default, Deserialize)]

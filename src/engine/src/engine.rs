@@ -12,7 +12,7 @@ use crate::config::{DataPorts, DriverChoice, EngineConfig, Seams};
 use crate::dhcp_service::DhcpService;
 use crate::driver::epoll::Epoll;
 use crate::driver::uring::{self, Uring};
-use crate::driver::{Driver, Waker};
+use crate::driver::{self, Driver, Waker};
 use crate::error::EngineError;
 use crate::handoff::{Lane, Replies};
 use crate::http_service::HttpService;
@@ -84,6 +84,13 @@ impl Engine {
         }
         .min(limits::WORKERS);
         raise_descriptors();
+        if seams
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.enable_secret_extraction)
+        {
+            look_for_kernel_tls();
+        }
         let settings = settings(&config, workers)?;
         let listeners = listeners::open(&config, workers, seams.tls.is_some())?;
         let mut engine = Self {
@@ -222,6 +229,18 @@ fn choose(choice: DriverChoice) -> Result<&'static str, EngineError> {
             Ok("epoll")
         }
         (DriverChoice::Uring, Err(source)) => Err(EngineError::RingForbidden { source }),
+    }
+}
+
+/// Says once whether connections can be left to the kernel.
+fn look_for_kernel_tls() {
+    match driver::kernel_tls() {
+        Ok(()) => tracing::info!("the kernel encrypts large responses"),
+        Err(error) => tracing::warn!(
+            %error,
+            "this kernel has no TLS, which tls.kernel asks for: load its module with \
+             `sudo modprobe tls` and start again; bootstorm goes on encrypting by itself"
+        ),
     }
 }
 

@@ -162,7 +162,7 @@ impl HttpService {
     ) {
         match find(&mut self.connections, conn) {
             Some(connection) => {
-                connection.closed(error.is_some(), &mut self.shared);
+                connection.closed(error, &mut self.shared);
                 self.drive(driver, conn, now);
             }
             None => driver.close(conn),
@@ -272,6 +272,10 @@ impl HttpService {
                             reads.may_send(driver, file, part, until, || conn, now)
                         });
                     }
+                    continue;
+                }
+                Step::HandOver => {
+                    connection.hand_over(driver, &mut self.shared);
                     continue;
                 }
                 Step::Write(piece) => driver.write(conn, piece),

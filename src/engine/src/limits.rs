@@ -154,6 +154,11 @@ pub(crate) const HTTP_BUFFERS: usize = 64;
 /// Parts of a file below this size are not told as transfers: drives read block by block.
 pub(crate) const HTTP_TOLD_PART: u64 = 256 * 1024;
 
+/// Bodies from this size on are worth asking the kernel to seal them.
+pub(crate) const KERNEL_TLS_WORTH: u64 = 256 * 1024;
+/// What a key of the kernel must still be good for, in bytes, when another response begins.
+pub(crate) const KEY_RESERVE: u64 = 16 << 30;
+
 // Sealed batches of all connections of a worker take less than 400 MiB.
 const _: () =
     assert!(HTTP_CROWD * TLS_BATCH + (CONNECTIONS - HTTP_CROWD) * TLS_BATCH_IN_CROWD < 400 << 20);

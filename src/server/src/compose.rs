@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use bootstorm_catalog::Catalog;
-use bootstorm_config::{Config, ListenAt};
+use bootstorm_config::{Config, KernelTls, ListenAt};
 use bootstorm_control::{
     About, AdminToken, Admission, Authority, AuthorityConfig, BootPages, Clients, Machines,
     OwnCertificate, Place, Web, WebConfig, WebSeams,
@@ -274,6 +274,7 @@ impl Shared {
 fn start_engine(config: &Config, shared: &Shared) -> anyhow::Result<Engine> {
     let options = TlsOptions {
         dhe: config.tls.dhe,
+        kernel: config.tls.kernel == KernelTls::Auto,
     };
     let (ask, asks) = bounded(ASKS_MAX);
     let seams = Seams {

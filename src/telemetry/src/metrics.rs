@@ -307,10 +307,22 @@ pub enum KeyExchange {
     Dhe,
 }
 
-/// TLS handshakes of the boot endpoint.
+/// What came of asking the kernel to seal the records of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelTls {
+    /// It does.
+    Taken,
+    /// We go on doing it.
+    Kept,
+    /// The connection ended.
+    Failed,
+}
+
+/// TLS of the boot endpoint.
 #[derive(Debug)]
 pub struct Tls {
     done: [Counter; 2],
+    kernel: [Counter; 3],
     failed: Codes<1>,
 }
 
@@ -325,7 +337,17 @@ impl Tls {
         self.failed.count(reason);
     }
 
+    /// The kernel was asked to seal.
+    pub fn kernel(&self, outcome: KernelTls) {
+        self.kernel[outcome as usize].inc();
+    }
+
     fn register(r: &mut Registry) -> Self {
+        let kernel = family(
+            r,
+            "tls_kernel",
+            "Large responses for which the kernel was asked to seal (tls.kernel), by outcome",
+        );
         let done = family(
             r,
             "tls_handshakes",
@@ -337,6 +359,7 @@ impl Tls {
             "Failed handshakes of the boot endpoint, by reason code",
         );
         Self {
+            kernel: ["taken", "kept", "failed"].map(|o| one(&kernel, "outcome", o)),
             done: ["ecdhe", "dhe"].map(|kx| one(&done, "key_exchange", kx)),
             failed: Codes::new(&failed, [("reason", "")], &[]),
         }

@@ -12,6 +12,8 @@ pub struct Case {
     pub name: &'static str,
     /// What it shows, in a line.
     pub about: &'static str,
+    /// What is booted.
+    pub subject: Subject,
     /// The machine's firmware.
     pub firmware: Firmware,
     /// What the firmware tries.
@@ -32,6 +34,16 @@ pub struct Case {
     pub ending: Ending,
     /// What the capture, the console and the server's log must show besides.
     pub checks: &'static [Check],
+}
+
+/// What is booted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Firmware from the server: everything that the case says.
+    Firmware,
+    /// A suite's kernel with the server inside, to use its TLS. What the case says of firmware and
+    /// network means nothing.
+    KernelTls(Suite),
 }
 
 /// Network boot programs and where they are from.
@@ -58,6 +70,7 @@ pub const FIRST: usize = 4;
 const BASE: Case = Case {
     name: "",
     about: "",
+    subject: Subject::Firmware,
     firmware: Firmware::Uefi(Suite::Bookworm),
     first: Try::Pxe4,
     lan: Lan::V4,
@@ -180,6 +193,18 @@ pub const ALL: &[Case] = &[
         enrolled: false,
         ending: Ending::Reason("tls.unknown-ca"),
         ..IPXE_HTTPS
+    },
+    Case {
+        name: "kernel-tls",
+        about: "tls.kernel = \"auto\" on Linux 6.1: every suite, both drivers, curl and OpenSSL",
+        subject: Subject::KernelTls(Suite::Bookworm),
+        ..BASE
+    },
+    Case {
+        name: "kernel-tls-trixie",
+        about: "the same on Linux 6.12",
+        subject: Subject::KernelTls(Suite::Trixie),
+        ..BASE
     },
 ];
 

@@ -33,7 +33,7 @@ impl Guest {
         let package = shelf.behind(Suite::Bookworm, "linux-image-amd64")?;
         let kernel = kernel_in(&package.root.join("boot"))?;
         let initrd = folder.join("initrd.img");
-        fs::write(&initrd, archive(&compile_init(folder)?))?;
+        fs::write(&initrd, archive(&compile("init", INIT, folder)?))?;
         Ok(Self {
             kernel,
             initrd,
@@ -42,7 +42,8 @@ impl Guest {
     }
 }
 
-fn kernel_in(boot: &Path) -> Result<PathBuf> {
+/// The kernel of an unpacked package.
+pub(crate) fn kernel_in(boot: &Path) -> Result<PathBuf> {
     for entry in fs::read_dir(boot)? {
         let path = entry?.path();
         let name = path
@@ -58,10 +59,10 @@ fn kernel_in(boot: &Path) -> Result<PathBuf> {
 }
 
 /// Static, so that the initrd needs no library.
-fn compile_init(folder: &Path) -> Result<Vec<u8>> {
-    let source = folder.join("init.rs");
-    let program = folder.join("init");
-    fs::write(&source, INIT)?;
+pub(crate) fn compile(name: &str, source: &str, folder: &Path) -> Result<Vec<u8>> {
+    let program = folder.join(name);
+    let file = folder.join(format!("{name}.rs"));
+    fs::write(&file, source)?;
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     command::output(
         Command::new(rustc)
@@ -74,7 +75,7 @@ fn compile_init(folder: &Path) -> Result<Vec<u8>> {
             ])
             .args(["-C", "panic=abort", "-C", "strip=symbols", "-o"])
             .arg(&program)
-            .arg(&source),
+            .arg(&file),
     )
     .context("cannot compile the init program of the test machines")?;
     Ok(fs::read(program)?)

@@ -70,6 +70,7 @@ pub const NEEDS: &[Need] = &[
         "libFuzzer, which throws rubbish at the parsers",
     ),
     need("cc", "gcc", "links the test's own init program"),
+    need("xz", "xz-utils", "unpacks the modules of newer kernels"),
 ];
 
 /// The boot ROM of QEMU's network card; Debian only recommends the package.

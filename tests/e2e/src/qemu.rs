@@ -124,6 +124,33 @@ impl Machine {
         Ok(Self { qemu, console })
     }
 
+    /// Switches a machine on that boots `kernel` and `initrd` without firmware or network; its
+    /// console goes to `folder/NAME.console`.
+    ///
+    /// # Errors
+    /// QEMU is missing.
+    pub fn direct(
+        name: &str,
+        folder: &Path,
+        kernel: &Path,
+        initrd: &Path,
+        cmdline: &str,
+    ) -> Result<Self> {
+        let console = folder.join(format!("{name}.console"));
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-M", "pc,accel=tcg", "-cpu", "max", "-m", "1024"])
+            .args(["-nodefaults", "-nographic", "-monitor", "none"])
+            .arg("-no-reboot")
+            .args(["-serial", &format!("file:{}", console.display())])
+            .arg("-kernel")
+            .arg(kernel)
+            .arg("-initrd")
+            .arg(initrd)
+            .args(["-append", cmdline]);
+        let qemu = Running::start(name, folder, qemu)?;
+        Ok(Self { qemu, console })
+    }
+
     /// Waits until `marker` is on the console.
     ///
     /// # Errors

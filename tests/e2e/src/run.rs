@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::capture::Capture;
-use crate::cases::{Case, Ending};
+use crate::cases::{Case, Ending, Subject};
 use crate::check::Evidence;
 use crate::enrol;
 use crate::guest::Guest;
 use crate::images;
+use crate::kernel_tls;
 use crate::lab::{Lab, Subnet};
 use crate::process::tail;
 use crate::qemu::{Hardware, Machine};
@@ -107,11 +108,14 @@ fn boot(
     folder: &Path,
     versions: &mut String,
 ) -> Result<Duration> {
-    if folder.exists() {
-        fs::remove_dir_all(folder)?;
-    }
-    fs::create_dir_all(folder)?;
+    empty(folder)?;
     let nonce = nonce()?;
+    if let Subject::KernelTls(suite) = case.subject {
+        let marker = (case.name, nonce.as_str());
+        let (time, kernel) = kernel_tls::run(suite, shelf, &options.server, folder, marker)?;
+        *versions = kernel;
+        return Ok(time);
+    }
     let cmdline = format!("console=ttyS0 e2e.case={} e2e.nonce={nonce}", case.name);
     let pictures = folder.join("images");
     let programs = images::fill(&pictures, case.programs, guest, shelf, &cmdline)?;
@@ -175,6 +179,13 @@ fn boot(
             .with_context(|| format!("{check:?}"))?;
     }
     Ok(time)
+}
+
+fn empty(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    Ok(fs::create_dir_all(folder)?)
 }
 
 fn enrol_authority(server: &Server, lab: &Lab) -> Result<PathBuf> {

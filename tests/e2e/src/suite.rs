@@ -101,10 +101,12 @@ impl Shelf {
                 .arg(&unfinished),
         )?;
         fs::remove_file(&archive)?;
-        // A kernel's modules are 400 MB that no case loads.
-        for modules in ["lib/modules", "usr/lib/modules"] {
-            if unfinished.join(modules).exists() {
-                fs::remove_dir_all(unfinished.join(modules))?;
+        if !name.contains("-cloud-") {
+            // A whole kernel's modules are 400 MB that no case loads.
+            for modules in ["lib/modules", "usr/lib/modules"] {
+                if unfinished.join(modules).exists() {
+                    fs::remove_dir_all(unfinished.join(modules))?;
+                }
             }
         }
         fs::write(unfinished.join(".version"), version.trim())?;

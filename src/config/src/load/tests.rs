@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use bootstorm_proto::types::MacAddress;
 
 use super::*;
-use crate::{DataPorts, Driver, ListenAt, LogFormat, Scheme, UefiOffer, Xdp};
+use crate::{DataPorts, Driver, KernelTls, ListenAt, LogFormat, Scheme, UefiOffer, Xdp};
 
 const PACKAGED: &str = include_str!("../../../../packaging/bootstorm.toml");
 
@@ -151,6 +151,7 @@ fn every_key_is_taken() {
         interface = { eth0 = "2.5G", br-lan = "none" }
         [tls]
         dhe = false
+        kernel = "auto"
         [[machine]]
         mac = "52-54-00-99-00-01"
         guid = "11223344-5566-7788-99aa-bbccddeeff00"
@@ -176,6 +177,7 @@ fn every_key_is_taken() {
         machines: NonZeroU32::new(40),
     };
     assert_eq!(config.pacing, pacing);
+    assert_eq!(config.tls.kernel, KernelTls::Auto);
     let machine = &config.machines[0];
     let mac = MacAddress::new([0x52, 0x54, 0, 0x99, 0, 1]);
     assert_eq!(machine.mac, Some(mac));

@@ -6,6 +6,7 @@
 mod backlog;
 pub(crate) mod epoll;
 mod incoming;
+mod kernel_tls;
 mod outgoing;
 #[cfg(test)]
 pub(crate) mod sim;
@@ -21,6 +22,9 @@ use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use bootstorm_catalog::File;
+use bootstorm_telemetry::event::Reason;
+
+use crate::tls::{Keys, Suite};
 
 /// Whether this kernel, and what it lets this process do, is enough for the io_uring driver.
 ///
@@ -28,6 +32,17 @@ use bootstorm_catalog::File;
 /// What setting a ring up came to.
 pub fn probe() -> std::io::Result<()> {
     uring::probe()
+}
+
+/// Whether this kernel seals and opens the records of TLS connections.
+///
+/// # Errors
+/// Why it does not; `NotFound` when it knows nothing of it or its module `tls` is not loaded.
+pub fn kernel_tls() -> std::io::Result<()> {
+    kernel_tls::suites().map(drop).map_err(|error| {
+        let code = error.raw_os_error();
+        code.map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error)
+    })
 }
 
 /// A UDP socket of this driver.
@@ -300,6 +315,19 @@ pub trait Driver {
     /// Spreads what leaves on a connection to so many bytes a second, where the kernel can; `None`
     /// lifts the limit.
     fn pace(&mut self, conn: ConnId, rate: Option<u64>);
+
+    /// Has the kernel seal and open the records of a TLS connection: from then on pieces and
+    /// received bytes are plaintext. Nothing may be under way. `keys` gives the keys away and is
+    /// called last; `Ok(false)` says that it was not.
+    ///
+    /// # Errors
+    /// Why the connection cannot go on.
+    fn take_over(
+        &mut self,
+        conn: ConnId,
+        suite: Suite,
+        keys: impl FnOnce() -> Result<Keys, Reason>,
+    ) -> Result<bool, Reason>;
 
     /// Ends a connection: orderly when nothing is under way (what was written still arrives), else
     /// at once. No event names it afterwards; closing twice does nothing.

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bootstorm_catalog::File;
+use bootstorm_telemetry::event::Reason;
 
 use super::backlog::Backlog;
 use super::{
     Arrival, Buffer, Busy, ConnId, Driver, Event, ListenerId, Packet, Payload, Piece, ReadToken,
     SocketId, Transmit, Waker,
 };
+use crate::tls::{Keys, Suite};
 
 /// A machine in the simulated network.
 pub(crate) trait Host {
@@ -365,6 +367,15 @@ impl Driver for Sim {
     }
 
     fn pace(&mut self, _: ConnId, _: Option<u64>) {}
+
+    fn take_over(
+        &mut self,
+        _: ConnId,
+        _: Suite,
+        _: impl FnOnce() -> Result<Keys, Reason>,
+    ) -> Result<bool, Reason> {
+        Ok(false)
+    }
 
     fn close(&mut self, conn: ConnId) {
         self.open.remove(&conn.slot);

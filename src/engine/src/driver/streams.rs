@@ -5,15 +5,18 @@
 //! the driver learns that there is some.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
 use std::time::Instant;
 
+use bootstorm_telemetry::event::Reason;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
-use super::{ConnId, Event, Piece};
+use super::{ConnId, Event, Piece, kernel_tls};
 use crate::limits;
+use crate::tls::{Keys, Suite};
 
 /// The connections of a driver; `W` is what the driver itself notes down about each.
 pub(super) struct Streams<W> {
@@ -33,6 +36,8 @@ pub(super) struct Conn<W> {
     pub(super) ended: bool,
     /// The worker let go of it.
     pub(super) closing: bool,
+    /// The kernel seals and opens its records.
+    kernel_tls: bool,
     write: Option<Write>,
     pub(super) watch: W,
 }
@@ -55,6 +60,14 @@ impl<W> Conn<W> {
     /// A piece is under way.
     pub(super) fn is_writing(&self) -> bool {
         self.write.is_some()
+    }
+
+    /// What a receive that failed so means.
+    pub(super) fn broken_by(&self, error: &io::Error) -> Option<ErrorKind> {
+        match &self.stream {
+            Some(stream) if self.kernel_tls => kernel_tls::ended(stream.as_fd(), error),
+            _ => Some(error.kind()),
+        }
     }
 }
 
@@ -129,6 +142,27 @@ impl<W: Default> Streams<W> {
         }
     }
 
+    /// [`Driver::take_over`](super::Driver::take_over), while nothing is received; `events` are
+    /// those that the worker has not seen.
+    pub(super) fn take_over(
+        &mut self,
+        id: ConnId,
+        events: &VecDeque<Event>,
+        suite: Suite,
+        keys: impl FnOnce() -> Result<Keys, Reason>,
+    ) -> Result<bool, Reason> {
+        let conn = self
+            .open(id)
+            .filter(|conn| !conn.ended && !conn.is_writing());
+        if let Some(conn) = conn
+            && let Some(stream) = &conn.stream
+        {
+            conn.kernel_tls = kernel_tls::take_over(stream, id, events, suite, keys)?;
+            return Ok(conn.kernel_tls);
+        }
+        Ok(false)
+    }
+
     /// There is room again.
     pub(super) fn resume_write(&mut self, slot: u32) {
         self.writes.push_back(slot);
@@ -160,7 +194,7 @@ impl<W: Default> Streams<W> {
             conn.write = None;
             return (0, Some(Tried::Ended));
         }
-        let (sent, error) = write.push(stream);
+        let (sent, error) = write.push(stream, conn.kernel_tls);
         write.done += sent;
         if write.left() > 0 && error.is_none() {
             return (sent, Some(Tried::Full));
@@ -198,13 +232,12 @@ impl<W: Default> Streams<W> {
         };
         conn.closing = true;
         let orderly = heard && conn.write.is_none() && !conn.ended;
-        let how = if orderly {
-            Shutdown::Write
-        } else {
-            Shutdown::Both
-        };
         // A connection that the peer reset is shut already.
-        let shut = conn.stream.as_ref().map(|stream| stream.shutdown(how));
+        let shut = conn.stream.as_ref().map(|stream| match orderly {
+            true if conn.kernel_tls => kernel_tls::say_goodbye(stream.as_fd()),
+            true => stream.shutdown(Shutdown::Write),
+            false => stream.shutdown(Shutdown::Both),
+        });
         let lingers = orderly && matches!(shut, Some(Ok(())));
         if lingers {
             let due = Instant::now() + limits::LINGER;
@@ -248,12 +281,12 @@ impl Write {
     }
 
     /// Writes what there is room for; how much that was, and what broke the connection.
-    fn push(&self, stream: &TcpStream) -> (usize, Option<Errno>) {
+    fn push(&self, stream: &TcpStream, kernel_tls: bool) -> (usize, Option<Errno>) {
         if self.left() == 0 {
             return (0, None);
         }
         loop {
-            return match self.push_once(stream) {
+            return match self.push_once(stream, kernel_tls) {
                 // The file was cut off below the map.
                 Ok(0) => (0, Some(Errno::FAULT)),
                 Ok(sent) => (sent, None),
@@ -264,8 +297,10 @@ impl Write {
         }
     }
 
-    fn push_once(&self, stream: &TcpStream) -> rustix::io::Result<usize> {
-        if let Piece::Mapped(file, range) = &self.piece
+    fn push_once(&self, stream: &TcpStream, kernel_tls: bool) -> rustix::io::Result<usize> {
+        // Linux 6.12 follows a null pointer when sendfile finds no room for all of a record.
+        if !kernel_tls
+            && let Piece::Mapped(file, range) = &self.piece
             && let Some(copy) = file.content.file()
         {
             // The pages themselves go out: nothing is copied on our side. Rust's runtime has

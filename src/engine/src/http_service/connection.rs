@@ -1,8 +1,11 @@
 //! One connection of the boot endpoint, as a state machine: bytes in, pieces out.
 
 mod cold;
+mod handover;
 mod paced;
+mod pieces;
 
+use std::io::ErrorKind;
 use std::mem;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,8 +19,10 @@ use super::shared::Shared;
 use crate::driver::{ConnId, Piece};
 use crate::handoff::Ticket;
 use crate::limits;
-use crate::tls::{Fed, Stream};
+use crate::tls::{self, Fed, Stream};
+use handover::Sealing;
 pub(super) use paced::{Body, Pace};
+use pieces::{Writing, plain_piece, sealed_piece};
 
 /// What the service does for a connection next.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub(super) enum Step {
     Wait,
     /// Look whether what is written next is in memory, with [`Connection::load`].
     Load,
+    /// Ask the kernel to seal, with [`Connection::hand_over`].
+    HandOver,
     /// Write this.
     Write(Piece),
     /// End the connection.
@@ -38,9 +45,11 @@ pub(super) enum Step {
 pub(super) struct Connection {
     id: ConnId,
     origin: Origin,
+    /// `None` when bytes are plain, or the kernel makes them so.
     tls: Option<Box<Stream>>,
     /// Its handshake has not had its turn.
     waiting: Option<Box<Waiting>>,
+    sealing: Sealing,
     requests: http::Connection,
     phase: Phase,
     writing: Option<Writing>,
@@ -68,17 +77,6 @@ enum Phase {
     Farewell,
     /// There is nobody to write to.
     Gone,
-}
-
-/// A piece that the driver has.
-#[derive(Debug)]
-struct Writing {
-    /// Bytes on the wire.
-    wire: usize,
-    /// Bytes before encryption.
-    plain: usize,
-    /// Bytes of a body.
-    body: u64,
 }
 
 impl Connection {
@@ -109,6 +107,7 @@ impl Connection {
             },
             tls: tls.map(Box::new),
             waiting: None,
+            sealing: Sealing::default(),
             requests: http::Connection::default(),
             phase,
             writing: None,
@@ -157,8 +156,8 @@ impl Connection {
         if let Some(waiting) = self.waiting.take() {
             self.deadline += now.saturating_duration_since(waiting.since);
             self.received(&waiting.bytes, shared, now);
-            if let Some(broken) = waiting.closed {
-                self.closed(broken, shared);
+            if let Some(error) = waiting.closed {
+                self.closed(error, shared);
             }
         }
     }
@@ -186,6 +185,7 @@ impl Connection {
         let Some(writing) = self.writing.take() else {
             return;
         };
+        self.wear(writing.wire);
         if bytes < writing.wire {
             let reason = match &self.phase {
                 Phase::Sending(response) if response.is_harmed() => answer::file_changed(),
@@ -205,17 +205,20 @@ impl Connection {
     }
 
     /// The peer's side ended or the connection broke.
-    pub(super) fn closed(&mut self, broken: bool, shared: &mut Shared) {
+    pub(super) fn closed(&mut self, error: Option<ErrorKind>, shared: &mut Shared) {
         if let Some(waiting) = &mut self.waiting {
-            waiting.closed = Some(broken);
+            waiting.closed = Some(error);
             return;
         }
         self.ended = true;
-        if let Some(reason) = self.tls.as_ref().and_then(|tls| tls.cut(broken)) {
+        let cut = |tls: &Stream| tls.cut(error.is_some());
+        if let Some(reason) = self.tls.as_deref().and_then(cut) {
             shared.seams.metrics.tls.failed(reason.code);
             self.refused(shared, reason);
             self.phase = Phase::Gone;
-        } else if broken || matches!(self.phase, Phase::Handshake) {
+        } else if let Some(error) = error {
+            self.broken(error, shared);
+        } else if matches!(self.phase, Phase::Handshake) {
             self.lost(shared, client_gone());
         }
     }
@@ -240,7 +243,7 @@ impl Connection {
         }
         match &self.phase {
             Phase::Handshake => {
-                let reason = crate::tls::timed_out(limits::TLS_HANDSHAKE.as_secs());
+                let reason = tls::timed_out(limits::TLS_HANDSHAKE.as_secs());
                 shared.seams.metrics.tls.failed(reason.code);
                 self.refused(shared, reason);
                 self.phase = Phase::Gone;
@@ -310,6 +313,7 @@ impl Connection {
 
     fn send(&mut self, response: Response, now: Instant) {
         self.phase = Phase::Sending(response);
+        self.begin_sealing();
         self.patience(now, limits::HTTP_STALL);
     }
 
@@ -389,10 +393,10 @@ impl Connection {
         if let Phase::Sending(_) = self.phase {
             return self.lost(shared, reason);
         }
-        if reason.code == crate::tls::PLAIN_HTTP {
+        if reason.code == tls::PLAIN_HTTP {
             // It understands no alert.
             self.tls = None;
-            let bad = BadRequest::new(400, crate::tls::PLAIN_HTTP, "this port speaks HTTPS");
+            let bad = BadRequest::new(400, tls::PLAIN_HTTP, "this port speaks HTTPS");
             let mut bytes = shared.buffer();
             ResponseHead::refusal(&mut bytes, &bad, SystemTime::now());
             self.send(Response::of_bytes(bytes, false), now);
@@ -434,6 +438,13 @@ impl Connection {
 
     // `None` when the response is complete and the phase changed.
     fn next_piece(&mut self, shared: &mut Shared, now: Instant) -> Option<Step> {
+        if self.wants_kernel() {
+            return Some(Step::HandOver);
+        }
+        if self.is_worn_out() {
+            self.lost(shared, tls::worn_out());
+            return None;
+        }
         let Phase::Sending(response) = &mut self.phase else {
             return None;
         };
@@ -457,7 +468,7 @@ impl Connection {
         if let Some(transfer) = response.transfer.take() {
             transfer.finished(shared, self.origin.peer);
         }
-        if keep_alive && !shared.draining {
+        if keep_alive && !shared.draining && self.may_go_on() {
             self.phase = Phase::Reading;
             let next = match self.requests.is_mid_request() {
                 true => limits::HTTP_REQUEST,
@@ -506,69 +517,4 @@ fn client_gone() -> Reason {
         code: "http.client-gone",
         text: "the client closed the connection before the end".into(),
     }
-}
-
-fn plain_piece(response: &mut Response) -> (Piece, Writing) {
-    if response.bytes.is_empty()
-        && let Some((file, range)) = &mut response.file
-    {
-        let end = response.loaded.min(range.start + limits::HTTP_PIECE);
-        let piece = range.start..end;
-        range.start = end;
-        let body = piece.end - piece.start;
-        let length = usize::try_from(body).unwrap_or(usize::MAX);
-        let writing = Writing {
-            wire: length,
-            plain: length,
-            body,
-        };
-        return (Piece::Mapped(file.clone(), piece), writing);
-    }
-    let bytes = mem::take(&mut response.bytes);
-    let writing = Writing {
-        wire: bytes.len(),
-        plain: bytes.len(),
-        body: mem::take(&mut response.inlined),
-    };
-    (Piece::Owned(bytes), writing)
-}
-
-// As much as a batch holds: the head, then the body, behind what TLS itself has to say.
-fn sealed_piece(
-    response: &mut Response,
-    tls: &mut Stream,
-    shared: &mut Shared,
-) -> (Piece, Writing) {
-    let mut out = shared.buffer();
-    tls.flush(&mut out);
-    let room = shared.tls_batch();
-    let head = room.min(response.bytes.len());
-    let mut plain = 0;
-    let mut body = 0;
-    if head > 0 {
-        tls.seal(&response.bytes[..head], &mut out);
-        response.bytes.drain(..head);
-        plain += head;
-        if response.bytes.is_empty() {
-            body += mem::take(&mut response.inlined);
-            shared.give_back(mem::take(&mut response.bytes));
-        }
-    }
-    if let Some((file, range)) = &mut response.file
-        && range.start < range.end
-        && plain < room
-    {
-        let room = u64::try_from(room - plain).unwrap_or(u64::MAX);
-        let end = response.loaded.min(range.start.saturating_add(room));
-        let content = file.content.range(range.start..end).unwrap_or_default();
-        tls.seal(content, &mut out);
-        plain += content.len();
-        body += end - range.start;
-        range.start = end;
-    }
-    let wire = out.len();
-    if wire == 0 {
-        shared.give_back(mem::take(&mut out));
-    }
-    (Piece::Owned(out), Writing { wire, plain, body })
 }

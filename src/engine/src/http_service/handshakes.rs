@@ -3,6 +3,7 @@
 //! bodies flow and packets are answered.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::time::Instant;
 
 use crate::driver::ConnId;
@@ -37,7 +38,7 @@ pub(super) struct Waiting {
     pub(super) bytes: Vec<u8>,
     pub(super) since: Instant,
     /// The peer's side has ended as well; `true` says that it broke.
-    pub(super) closed: Option<bool>,
+    pub(super) closed: Option<Option<ErrorKind>>,
 }
 
 impl Waiting {

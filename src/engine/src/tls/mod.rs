@@ -3,6 +3,7 @@
 //! [`server_config`] makes the configuration, [`Stream`] runs one connection without a socket.
 
 mod ffdhe;
+mod kernel;
 mod provider;
 mod refusal;
 mod stream;
@@ -14,8 +15,9 @@ use rustls::server::{ResolvesServerCert, WantsServerCert};
 use rustls::{ConfigBuilder, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+pub use kernel::{Keys, Suite};
 pub use provider::boot as provider;
-pub(crate) use refusal::{PLAIN_HTTP, timed_out};
+pub(crate) use refusal::{PLAIN_HTTP, bad_record, kernel_failed, key_update, timed_out, worn_out};
 pub use stream::{Fed, Stream};
 
 /// What the operator may switch.
@@ -24,11 +26,17 @@ pub struct TlsOptions {
     /// Offer TLS_DHE_RSA_WITH_AES_128/256_GCM: without them UEFI firmware of 2022 to 2025 cannot
     /// connect.
     pub dhe: bool,
+    /// Let the kernel seal and open the records of connections that fetch large files, where it
+    /// can.
+    pub kernel: bool,
 }
 
 impl Default for TlsOptions {
     fn default() -> Self {
-        Self { dhe: true }
+        Self {
+            dhe: true,
+            kernel: false,
+        }
     }
 }
 
@@ -64,7 +72,7 @@ pub fn server_config(
     let config = builder(options)?
         .with_single_cert(chain, key)
         .map_err(TlsError::CertificateAndKey)?;
-    for_boot(config)
+    for_boot(config, options)
 }
 
 /// The same for a certificate that changes while the server runs: `resolver` is asked at every
@@ -76,7 +84,7 @@ pub fn resolving_config(
     resolver: Arc<dyn ResolvesServerCert>,
     options: TlsOptions,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    for_boot(builder(options)?.with_cert_resolver(resolver))
+    for_boot(builder(options)?.with_cert_resolver(resolver), options)
 }
 
 fn builder(options: TlsOptions) -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, TlsError> {
@@ -88,12 +96,14 @@ fn builder(options: TlsOptions) -> Result<ConfigBuilder<ServerConfig, WantsServe
     )
 }
 
-fn for_boot(mut config: ServerConfig) -> Result<Arc<ServerConfig>, TlsError> {
+fn for_boot(mut config: ServerConfig, options: TlsOptions) -> Result<Arc<ServerConfig>, TlsError> {
     // Firmware lists DHE first even where it has ECDHE, which costs a quarter.
     config.ignore_client_order = true;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ticketer = Ticketer::new().map_err(TlsError::Provider)?;
     config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS);
+    // Keys that nobody may ask for cannot get lost.
+    config.enable_secret_extraction = options.kernel;
     // One ticket is enough for a client that opens connections one after another.
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))

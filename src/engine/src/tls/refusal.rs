@@ -51,6 +51,35 @@ pub(super) fn cut() -> Reason {
     )
 }
 
+/// The kernel was to take the records of a connection over, and it cannot go on.
+pub(crate) fn kernel_failed(error: &dyn std::fmt::Display) -> Reason {
+    reason(
+        "tls.kernel-failed",
+        format!("the kernel did not take the connection over: {error}"),
+    )
+}
+
+/// The client renewed its keys behind the kernel's back.
+pub(crate) fn key_update() -> Reason {
+    reason(
+        "tls.key-update",
+        "the client renewed its keys, which connections of the kernel cannot; it may connect again",
+    )
+}
+
+/// The kernel found a record that is not genuine.
+pub(crate) fn bad_record() -> Reason {
+    reason("tls.bad-record", "the kernel could not decrypt a record")
+}
+
+/// A key was used for as much as it may be.
+pub(crate) fn worn_out() -> Reason {
+    reason(
+        "tls.key-worn-out",
+        "as much was sent as one key is good for; the client may connect again and go on with a range",
+    )
+}
+
 /// The handshake took too long.
 pub(crate) fn timed_out(seconds: u64) -> Reason {
     reason(

@@ -8,6 +8,7 @@ use bootstorm_telemetry::metrics::KeyExchange;
 use rustls::crypto::KeyExchangeAlgorithm;
 use rustls::{ServerConfig, ServerConnection};
 
+use super::kernel::{self, Framing, Keys, Suite};
 use super::refusal;
 
 /// What a piece of ciphertext led to.
@@ -26,6 +27,8 @@ pub enum Fed {
 pub struct Stream {
     pub(super) tls: ServerConnection,
     received: bool,
+    /// Kept where the kernel may take over.
+    framing: Option<Framing>,
 }
 
 impl Stream {
@@ -34,6 +37,7 @@ impl Stream {
     /// # Errors
     /// When the library refuses the configuration.
     pub fn new(config: Arc<ServerConfig>) -> Result<Self, Reason> {
+        let framing = config.enable_secret_extraction.then(Framing::default);
         let mut tls =
             ServerConnection::new(config).map_err(|error| refusal::of_error(&error, true, &[]))?;
         // Batches are bounded by their caller and drained at once; a limit would cut them.
@@ -41,6 +45,7 @@ impl Stream {
         Ok(Self {
             tls,
             received: false,
+            framing,
         })
     }
 
@@ -52,6 +57,9 @@ impl Stream {
         if !self.received && !ciphertext.is_empty() {
             self.received = true;
             refusal::check_first_byte(ciphertext)?;
+        }
+        if let Some(framing) = &mut self.framing {
+            framing.pass(ciphertext);
         }
         if self.tls.is_handshaking() && refusal::is_clear_close_notify(ciphertext) {
             return Err(refusal::walked_away());
@@ -123,6 +131,41 @@ impl Stream {
     pub fn close(&mut self, ciphertext: &mut Vec<u8>) {
         self.tls.send_close_notify();
         self.flush(ciphertext);
+    }
+
+    /// The kernel may take this connection over.
+    pub(crate) fn is_for_kernel(&self) -> bool {
+        self.framing.is_some()
+    }
+
+    /// The suite with which the kernel could take over at this moment: everything that arrived is
+    /// decrypted, and everything to be sent was taken by [`Stream::flush`].
+    pub(crate) fn kernel_suite(&mut self) -> Option<Suite> {
+        if self.tls.is_handshaking() || !self.framing?.is_between_records() {
+            return None;
+        }
+        // The answer to a client that renewed its keys waits for the next write.
+        let _ = self.tls.writer().write(&[]);
+        if self.tls.wants_write() {
+            return None;
+        }
+        Suite::of(self.tls.negotiated_cipher_suite()?)
+    }
+
+    /// Gives up the keys, and how many bytes may be sent with them.
+    ///
+    /// # Errors
+    /// The library keeps them, and they are gone.
+    pub(crate) fn into_keys(self) -> Result<(Keys, u64), Reason> {
+        let agreed = self.tls.negotiated_cipher_suite();
+        let secrets = self.tls.dangerous_extract_secrets();
+        let keys = secrets.map_err(|error| refusal::kernel_failed(&error))?;
+        agreed
+            .and_then(|agreed| {
+                let keys = Suite::of(agreed)?.keys(&keys)?;
+                Some((keys, kernel::bytes_of_a_key(agreed)))
+            })
+            .ok_or_else(|| refusal::kernel_failed(&"the keys are of another suite"))
     }
 
     /// Why it is a failure that the client's side of the connection ended here, if it is one;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bootstorm_config::{Config, ListenAt, Listener};
+use bootstorm_config::{Config, KernelTls, ListenAt, Listener};
 use bootstorm_proto::types::Family;
 use clap::Args;
 
@@ -55,6 +55,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         }
     }
     check_kernel(&mut report);
+    check_kernel_tls(&config, &mut report);
     check_images(&config, &mut report);
     check_entries(&config, &mut report);
     memory::check(&config, &mut report);
@@ -242,6 +243,30 @@ fn system_limit(
     );
     let found = format!("{limit} {unit} of the {wanted} wanted: {without}");
     (found, Verdict::Warn(fix))
+}
+
+fn check_kernel_tls(config: &Config, report: &mut Report) {
+    if config.tls.kernel == KernelTls::Off {
+        return;
+    }
+    // Asked first: the question itself may load the module for root, but not for the service.
+    let protocols = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_ulp");
+    let is_loaded = protocols.is_ok_and(|all| all.split_whitespace().any(|one| one == "tls"));
+    let (found, verdict) = match bootstorm_engine::driver::kernel_tls() {
+        Ok(()) if is_loaded => ("works".to_owned(), Verdict::Ok),
+        Ok(()) => (
+            "the module tls was not loaded".to_owned(),
+            Verdict::Warn("echo tls | sudo tee /etc/modules-load.d/bootstorm.conf".into()),
+        ),
+        Err(error) => (
+            format!("{error}; bootstorm encrypts by itself"),
+            Verdict::Warn(
+                "sudo modprobe tls; a kernel without CONFIG_TLS has none: set tls.kernel = \"off\""
+                    .into(),
+            ),
+        ),
+    };
+    report.add("kernel TLS", found, verdict);
 }
 
 fn number_in(path: &str) -> Option<u64> {

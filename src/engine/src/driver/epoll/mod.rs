@@ -20,6 +20,8 @@ use super::{
     Waker,
 };
 use crate::limits;
+use crate::tls::{Keys, Suite};
+use bootstorm_telemetry::event::Reason;
 
 const DATAGRAMS: u16 = 0;
 const STREAMS: u16 = 1;
@@ -211,6 +213,16 @@ impl Driver for Epoll {
 
     fn pace(&mut self, conn: ConnId, rate: Option<u64>) {
         self.tcp.conns.pace(conn, rate);
+    }
+
+    fn take_over(
+        &mut self,
+        conn: ConnId,
+        suite: Suite,
+        keys: impl FnOnce() -> Result<Keys, Reason>,
+    ) -> Result<bool, Reason> {
+        let events = &self.events;
+        self.tcp.conns.take_over(conn, events, suite, keys)
     }
 
     fn close(&mut self, conn: ConnId) {

@@ -163,7 +163,7 @@ impl Epoll {
             }
             Ok(1..) => return self.streams.free.push(buffer),
             Ok(0) => None,
-            Err(error) => Some(error.kind()),
+            Err(error) => conn.broken_by(&error),
         };
         self.streams.free.push(buffer);
         if matches!(error, Some(ErrorKind::WouldBlock | ErrorKind::Interrupted)) {

@@ -22,6 +22,8 @@ use super::{
     Waker,
 };
 use crate::limits;
+use crate::tls::{Keys, Suite};
+use bootstorm_telemetry::event::Reason;
 use buffers::BufferRing;
 
 const DATAGRAMS: u16 = 0;
@@ -318,6 +320,21 @@ impl Driver for Uring {
 
     fn pace(&mut self, conn: ConnId, rate: Option<u64>) {
         self.tcp.conns.pace(conn, rate);
+    }
+
+    fn take_over(
+        &mut self,
+        conn: ConnId,
+        suite: Suite,
+        keys: impl FnOnce() -> Result<Keys, Reason>,
+    ) -> Result<bool, Reason> {
+        // A ring without deferred work receives at any time, between these lines too.
+        if !self.ring.params().is_setup_single_issuer() {
+            return Ok(false);
+        }
+        self.collect();
+        let events = &self.events;
+        self.tcp.conns.take_over(conn, events, suite, keys)
     }
 
     fn close(&mut self, conn: ConnId) {

@@ -193,6 +193,9 @@ impl Uring {
         let starved = result == -libc::ENOBUFS;
         conn.ended |= result <= 0 && !more && !starved;
         let over = conn.ended;
+        let error = (over && !told && result < 0)
+            .then(|| io::Error::from_raw_os_error(-result))
+            .and_then(|error| conn.broken_by(&error));
         let id = self.tcp.conns.id(slot);
         match (result, buffer) {
             (1.., Some(buffer)) if !told => self.events.push_back(Event::Received {
@@ -208,7 +211,6 @@ impl Uring {
                     self.streams.recycle(buffer);
                 }
                 if over && !told {
-                    let error = (result < 0).then(|| io::Error::from_raw_os_error(-result).kind());
                     self.events.push_back(Event::Closed { conn: id, error });
                 }
             }

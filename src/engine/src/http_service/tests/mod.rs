@@ -1,6 +1,7 @@
 //! The state machine against a driver that only notes down what it is told.
 
 mod cold;
+mod kernel;
 mod paced;
 mod plain;
 mod sealed;
@@ -24,6 +25,7 @@ use crate::driver::{
     Buffer, Busy, Event, ListenerId, Packet, Piece, ReadToken, SocketId, Transmit, Waker,
 };
 use crate::handoff::{Ask, Decide};
+use crate::tls::{Keys, Suite};
 
 /// What the service told the driver about a connection.
 #[derive(Default)]
@@ -32,6 +34,18 @@ struct Noted {
     pieces: Vec<usize>,
     under_way: Option<Piece>,
     closed: bool,
+    kernel: Kernel,
+    suite: Option<Suite>,
+    keys: Option<Keys>,
+}
+
+/// What the kernel does when it is asked to seal.
+#[derive(Default)]
+enum Kernel {
+    #[default]
+    Refuses,
+    Takes,
+    Fails,
 }
 
 #[derive(Default)]
@@ -79,6 +93,29 @@ impl Driver for Notes {
         noted.under_way = Some(piece);
     }
     fn pace(&mut self, _: ConnId, _: Option<u64>) {}
+
+    fn take_over(
+        &mut self,
+        conn: ConnId,
+        suite: Suite,
+        keys: impl FnOnce() -> Result<Keys, Reason>,
+    ) -> Result<bool, Reason> {
+        let noted = self.0.entry(conn.slot).or_default();
+        assert!(noted.under_way.is_none(), "taken over while sending");
+        match noted.kernel {
+            Kernel::Refuses => Ok(false),
+            Kernel::Takes => keys().map(|keys| {
+                noted.suite = Some(suite);
+                noted.keys = Some(keys);
+                true
+            }),
+            Kernel::Fails => {
+                keys()?;
+                Err(crate::tls::kernel_failed(&"of memory"))
+            }
+        }
+    }
+
     fn close(&mut self, conn: ConnId) {
         self.0.entry(conn.slot).or_default().closed = true;
     }
@@ -123,6 +160,10 @@ const PEER: &str = "[::ffff:192.0.2.7]:50000";
 
 impl Bench {
     fn new() -> Self {
+        Self::with_tls(crate::tls::tests::config(true))
+    }
+
+    fn with_tls(tls: Arc<rustls::ServerConfig>) -> Self {
         let catalog = Arc::new(Catalog::default());
         let files = [(SMALL, 1000), (LARGE, LARGE_LENGTH), ("empty", 0)];
         let files = files.map(|(path, length)| file(path, length));
@@ -136,7 +177,7 @@ impl Bench {
             asks,
             events,
             metrics: Arc::clone(&metrics),
-            tls: Some(crate::tls::tests::config(true)),
+            tls: Some(tls),
         };
         Self {
             service: HttpService::new(3, seams),

@@ -43,7 +43,19 @@ pub(crate) fn leaf() -> &'static Leaf {
 }
 
 pub(crate) fn config(dhe: bool) -> Arc<ServerConfig> {
-    server_config(leaf().chain.clone(), leaf().key(), TlsOptions { dhe }).unwrap()
+    with(TlsOptions { dhe, kernel: false })
+}
+
+/// The kernel may take over.
+pub(crate) fn config_for_kernel() -> Arc<ServerConfig> {
+    with(TlsOptions {
+        dhe: true,
+        kernel: true,
+    })
+}
+
+fn with(options: TlsOptions) -> Arc<ServerConfig> {
+    server_config(leaf().chain.clone(), leaf().key(), options).unwrap()
 }
 
 fn suite_of(stream: &Stream) -> Option<CipherSuite> {
