@@ -28,7 +28,7 @@ use target::{Scheme, Target};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// What is fetched: tftp://HOST[:PORT]/FILE, http://... or https://...
+    /// What is fetched: tftp://HOST/FILE, http://... or https://..., the host with or without a port
     url: String,
     /// Clients that fetch at the same time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=60_000))]

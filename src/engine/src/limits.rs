@@ -43,6 +43,9 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// Sends of one worker between two looks at what has arrived.
 pub(crate) const SEND_SLOTS: usize = 64;
+/// How long a worker that sent single datagrams stays awake for the answer: about as long as
+/// falling asleep and waking takes on both ends.
+pub(crate) const AWAKE: Duration = Duration::from_micros(50);
 /// Windows that wait for their turn, and as many packets; more and the driver is busy.
 pub(crate) const SEND_BACKLOG: usize = TRANSFERS;
 /// Datagrams in one send with UDP_SEGMENT (the kernel's UDP_MAX_SEGMENTS of old).

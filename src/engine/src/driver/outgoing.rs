@@ -49,6 +49,16 @@ impl From<Transmit> for Part {
     }
 }
 
+impl Part {
+    /// How many datagrams it is.
+    pub(super) const fn datagrams_in(&self) -> u16 {
+        match &self.load {
+            Load::Packet(_) => 1,
+            Load::Blocks(blocks) => blocks.count(),
+        }
+    }
+}
+
 /// What it carries.
 #[derive(Debug)]
 pub(super) enum Load {

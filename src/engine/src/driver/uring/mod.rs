@@ -1,5 +1,6 @@
 //! The driver over io_uring: one ring, buffer rings, multishot receives and accepts.
 
+mod awake;
 mod buffers;
 mod reads;
 mod ring;
@@ -23,6 +24,7 @@ use super::{
 };
 use crate::limits;
 use crate::tls::{Keys, Suite};
+use awake::Awake;
 use bootstorm_telemetry::event::Reason;
 use buffers::BufferRing;
 
@@ -47,6 +49,7 @@ pub(crate) struct Uring {
     events: VecDeque<Event>,
     completed: Vec<cqueue::Entry>,
     failed: Option<io::Error>,
+    awake: Awake,
 }
 
 /// What a completion belongs to.
@@ -131,6 +134,7 @@ impl Uring {
             events: VecDeque::with_capacity(1024),
             completed: Vec::with_capacity(1024),
             failed: None,
+            awake: Awake::new(),
         })
     }
 
@@ -173,6 +177,30 @@ impl Uring {
             Err(error) if transient(&error) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Sends, and waits awake for a moment, when one datagram after the other is asked for.
+    fn stay_awake(&mut self, sends: usize, until: Option<Instant>) -> io::Result<()> {
+        if !self.udp.is_turn_by_turn() || !self.awake.is_worth_it() {
+            return Ok(());
+        }
+        match self.ring.submit() {
+            Err(error) if !transient(&error) => return Err(error),
+            _ => {}
+        }
+        let end = Instant::now() + limits::AWAKE;
+        let end = until.map_or(end, |until| until.min(end));
+        let answered = loop {
+            if self.ring.submission().taskrun() || self.ring.completion().len() > sends {
+                break true;
+            }
+            if Instant::now() >= end {
+                break false;
+            }
+            std::hint::spin_loop();
+        };
+        self.awake.note(answered);
+        Ok(())
     }
 
     /// Takes every completion off the ring, into events and state. Submits nothing.
@@ -261,6 +289,7 @@ impl Driver for Uring {
         // once: only what comes beyond them is worth waking for.
         let idle = self.events.is_empty() && !self.udp.has_more();
         let (want, until) = if idle && self.tcp.conns.writes_pending() == 0 {
+            self.stay_awake(sends, until)?;
             (sends + 1, until)
         } else {
             (sends.max(1), Some(now))

@@ -28,6 +28,7 @@ pub(super) fn build() -> io::Result<IoUring> {
         .setup_submit_all()
         .setup_single_issuer()
         .setup_defer_taskrun()
+        .setup_taskrun_flag()
         .build(limits::SUBMISSIONS);
     let ring = match single {
         // A kernel before 6.1.

@@ -29,6 +29,8 @@ pub(super) struct Sockets {
     #[expect(clippy::vec_box, reason = "a send carries the box, not the bytes")]
     pool: Vec<Box<Packet>>,
     resume: Option<Instant>,
+    /// What the last flush sent was one datagram a send.
+    turn_by_turn: bool,
 }
 
 struct Socket {
@@ -51,6 +53,7 @@ impl Sockets {
             backlog: Backlog::new(),
             pool: Vec::with_capacity(limits::PACKET_POOL),
             resume: None,
+            turn_by_turn: false,
         }
     }
 
@@ -80,6 +83,11 @@ impl Sockets {
     /// Sends that have not completed.
     pub(super) fn under_way(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// Whether the last flush sent something, and no more than one datagram to anybody.
+    pub(super) fn is_turn_by_turn(&self) -> bool {
+        self.turn_by_turn
     }
 
     fn reuse(&mut self, part: Part) {
@@ -127,6 +135,7 @@ impl Uring {
             }
             self.udp.resume = None;
         }
+        let mut largest = 0;
         while let Some(&slot) = self.udp.free.last() {
             let udp = &mut self.udp;
             let Some(part) = udp.backlog.pop() else {
@@ -137,6 +146,7 @@ impl Uring {
                 continue;
             };
             udp.free.pop();
+            largest = part.datagrams_in().max(largest);
             let fd = types::Fd(socket.socket.as_raw_fd());
             let message = udp.slots[slot as usize].fill(part);
             let entry = opcode::SendMsg::new(fd, message)
@@ -147,6 +157,7 @@ impl Uring {
             // completed; it holds the packet or the map that its vectors point into.
             unsafe { self.push(entry) };
         }
+        self.udp.turn_by_turn = largest == 1;
         None
     }
 
