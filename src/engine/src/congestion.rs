@@ -6,26 +6,28 @@
 //! (RFC 9438 section 4.3), and every process may choose it. Clients far away keep BBR.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::net::sockopt::{set_tcp_congestion, tcp_congestion};
 
 /// Chooses for the clients nearby of a listener; connections inherit it.
 pub(crate) fn choose(listener: &impl AsFd) {
-    if tcp_congestion(listener).is_ok_and(|name| name.starts_with(PACED)) {
-        // Where that is forbidden everything works as before.
-        let _ = set_tcp_congestion(listener, NEARBY);
+    // Where that is forbidden everything works as before.
+    if let Ok(name) = tcp_congestion(listener)
+        && name.starts_with(PACED)
+        && set_tcp_congestion(listener, NEARBY).is_ok()
+    {
+        let _ = REPLACED.set(name);
     }
 }
 
 /// Gives an accepted connection that comes from far away the system's choice back.
 pub(crate) fn reconsider(connection: &(impl AsFd + AsRawFd)) {
-    let chosen = tcp_congestion(connection).is_ok_and(|name| name == NEARBY);
-    if chosen
+    if let Some(name) = REPLACED.get()
         && round_trip(connection).is_some_and(|time| time > NEAR)
-        && let Ok(name) = std::fs::read_to_string(SYSTEM)
     {
-        let _ = set_tcp_congestion(connection, name.trim());
+        let _ = set_tcp_congestion(connection, name);
     }
 }
 
@@ -49,7 +51,8 @@ pub(crate) fn pace(connection: &impl AsRawFd, rate: Option<u64>) {
 
 const PACED: &str = "bbr";
 const NEARBY: &str = "reno";
-const SYSTEM: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
+/// The system's choice, where listeners were given another: a worker reads no file for it.
+static REPLACED: OnceLock<String> = OnceLock::new();
 /// Round trips up to this are those of a LAN, or of a campus.
 const NEAR: Duration = Duration::from_millis(5);
 
