@@ -101,6 +101,18 @@ impl Class {
         }
     }
 
+    /// The class of a number.
+    #[must_use]
+    pub fn of(number: u8) -> Option<Self> {
+        Self::all().nth(usize::from(number))
+    }
+
+    /// Whether a machine asks to be booted by DHCP.
+    #[must_use]
+    pub const fn boots(self) -> bool {
+        matches!(self, Self::Firmware(_) | Self::Ipxe | Self::HttpClient)
+    }
+
     /// The name, as labels of metrics spell it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -215,6 +227,7 @@ mod tests {
         assert_eq!(Class::all().count(), Class::COUNT);
         for (at, class) in Class::all().enumerate() {
             assert_eq!(usize::from(class.number()), at);
+            assert_eq!(Class::of(class.number()), Some(class));
             assert!(
                 Class::all()
                     .take(at)

@@ -6,12 +6,20 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod bucket;
 mod class;
 mod dhcp;
+mod sample;
+mod table;
 mod tftp;
+mod verdict;
 
+pub use bucket::{Bucket, Rate};
 pub use class::{Broken, Class, Family};
+pub use sample::{HEAD, Sample};
+pub use table::{Action, Limits, Ports, Rule, Settings, Table};
 pub use tftp::classify_data;
+pub use verdict::{COUNTERS, Cause, Count, Guid, Mac, Machine, Tables, Which, counter, judge};
 
 /// The DHCP server's port.
 pub const DHCP_PORT: u16 = 67;
