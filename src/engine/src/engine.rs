@@ -1,27 +1,31 @@
 //! Start and stop of the data plane.
 
+mod opened;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender};
 
-use crate::config::{DataPorts, DriverChoice, EngineConfig, Seams};
+use crate::config::{EngineConfig, Seams};
 use crate::dhcp_service::DhcpService;
 use crate::driver::epoll::Epoll;
-use crate::driver::uring::{self, Uring};
-use crate::driver::{self, Driver, Waker};
+use crate::driver::uring::Uring;
+use crate::driver::{Driver, Waker};
 use crate::error::EngineError;
-use crate::handoff::{Lane, Replies};
+use crate::handoff::Replies;
 use crate::http_service::HttpService;
 use crate::limits;
-use crate::listeners::{self, Sockets};
+use crate::listeners::Sockets;
 use crate::pacing::Pacing;
 use crate::report::Reporter;
 use crate::tftp_service::{Settings, TftpService};
 use crate::worker::{Control, Role, Worker};
+
+pub use opened::Opened;
 
 /// How often [`Engine::drain`] looks whether everything has ended.
 const LOOK: Duration = Duration::from_millis(5);
@@ -77,72 +81,16 @@ impl Engine {
     /// [`EngineError`] when a port is taken or forbidden or a driver cannot be set up; nothing
     /// keeps running then.
     pub fn start(config: EngineConfig, seams: Seams) -> Result<Self, EngineError> {
-        let driver = choose(config.driver)?;
-        let workers = match config.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            asked => asked,
-        }
-        .min(limits::WORKERS);
-        raise_descriptors();
-        if seams
-            .tls
-            .as_ref()
-            .is_some_and(|tls| tls.enable_secret_extraction)
-        {
-            look_for_kernel_tls();
-        }
-        let settings = settings(&config, workers)?;
-        let listeners = listeners::open(&config, workers, seams.tls.is_some())?;
-        let mut engine = Self {
-            driver,
-            bound: listeners.bound,
-            replies: Replies::new(Vec::new()),
-            pacing: Arc::new(Pacing::new(config.pacing, Arc::clone(&seams.metrics))),
-            workers: Vec::with_capacity(workers),
-        };
-        let mut lanes = Vec::with_capacity(workers);
-        let (ready, started) = bounded(workers);
-        for (number, (sockets, settings)) in listeners.workers.into_iter().zip(settings).enumerate()
-        {
-            let waker = Waker::new().map_err(|source| EngineError::Driver { driver, source })?;
-            let (answers, inbox) = bounded(limits::ANSWERS);
-            let control = Arc::new(Control::default());
-            lanes.push(Lane {
-                answers,
-                waker: waker.clone(),
-            });
-            let outfit = Outfit {
-                number: number as u16,
-                pinned: config.pin.then_some(workers),
-                waker: waker.clone(),
-                control: Arc::clone(&control),
-                answers: inbox,
-                sockets,
-                settings,
-                style: config.style.clone(),
-                seams: seams.clone(),
-                pacing: Arc::clone(&engine.pacing),
-            };
-            let thread = spawn(driver, outfit, ready.clone())?;
-            engine.workers.push(Running {
-                control,
-                waker,
-                thread: Some(thread),
-            });
-        }
-        drop(ready);
-        for _ in 0..workers {
-            match started.recv() {
-                Ok(Ok(())) => {}
-                Ok(Err(source)) => return Err(EngineError::Driver { driver, source }),
-                Err(_) => {
-                    let source = io::Error::other("a worker ended before it was ready");
-                    return Err(EngineError::Driver { driver, source });
-                }
-            }
-        }
-        engine.replies = Replies::new(lanes);
-        Ok(engine)
+        Self::open(config, seams)?.start()
+    }
+
+    /// Binds every listener and does whatever else needs privileges. No thread is left running:
+    /// the caller may give up capabilities before [`Opened::start`].
+    ///
+    /// # Errors
+    /// [`EngineError`] when a port is taken or forbidden.
+    pub fn open(config: EngineConfig, seams: Seams) -> Result<Opened, EngineError> {
+        opened::open(config, seams)
     }
 
     /// The listeners, in the order of the contract.
@@ -218,85 +166,6 @@ impl Drop for Engine {
             }
         }
     }
-}
-
-fn choose(choice: DriverChoice) -> Result<&'static str, EngineError> {
-    match (choice, uring::probe()) {
-        (DriverChoice::Epoll, _) => Ok("epoll"),
-        (_, Ok(())) => Ok("uring"),
-        (DriverChoice::Auto, Err(error)) => {
-            tracing::info!(%error, "io_uring cannot be used here: the epoll driver runs instead");
-            Ok("epoll")
-        }
-        (DriverChoice::Uring, Err(source)) => Err(EngineError::RingForbidden { source }),
-    }
-}
-
-/// Says once whether connections can be left to the kernel.
-fn look_for_kernel_tls() {
-    match driver::kernel_tls() {
-        Ok(()) => tracing::info!("the kernel encrypts large responses"),
-        Err(error) => tracing::warn!(
-            %error,
-            "this kernel has no TLS, which tls.kernel asks for: load its module with \
-             `sudo modprobe tls` and start again; bootstorm goes on encrypting by itself"
-        ),
-    }
-}
-
-/// What TFTP grants in each worker: the same, but for the ports.
-fn settings(config: &EngineConfig, workers: usize) -> Result<Vec<Settings>, EngineError> {
-    let tftp = &config.transfers;
-    let wrong = |what: String| Err(EngineError::Config(what));
-    if !(1..=limits::TFTP_WINDOW_MAX).contains(&tftp.max_window) {
-        let (given, max) = (tftp.max_window, limits::TFTP_WINDOW_MAX);
-        return wrong(format!("TFTP window {given} is not between 1 and {max}"));
-    }
-    let ports: Option<Vec<u16>> = match &tftp.ports {
-        DataPorts::Single => None,
-        DataPorts::Range(range) => Some(range.clone().filter(|port| *port != 0).collect()),
-    };
-    if let Some(ports) = &ports
-        && ports.len() < workers
-        && config.tftp.is_some()
-    {
-        let given = ports.len();
-        return wrong(format!(
-            "{given} TFTP data ports are too few for {workers} workers: each needs its own"
-        ));
-    }
-    let max_window = u32::from(tftp.max_window).try_into();
-    let max_block = u32::from(tftp.max_block).try_into();
-    let (Ok(max_window), Ok(max_block)) = (max_window, max_block) else {
-        let given = tftp.max_block;
-        return wrong(format!(
-            "TFTP block size {given} is not between 8 and 65464"
-        ));
-    };
-    let rollover = match tftp.rollover {
-        0 => bootstorm_proto::tftp::Rollover::Zero,
-        1 => bootstorm_proto::tftp::Rollover::One,
-        given => {
-            return wrong(format!(
-                "TFTP block numbers cannot go on with {given}: 0 or 1"
-            ));
-        }
-    };
-    let settings = (0..workers).map(|worker| Settings {
-        max_window,
-        max_block,
-        rollover,
-        max_per_client: tftp.max_transfers_per_client,
-        ports: ports.as_ref().map(|ports| {
-            ports
-                .iter()
-                .copied()
-                .skip(worker)
-                .step_by(workers)
-                .collect()
-        }),
-    });
-    Ok(settings.collect())
 }
 
 fn spawn(
@@ -389,15 +258,5 @@ fn pin(worker: usize, workers: usize) {
     own.set(cores[worker]);
     if let Err(error) = sched_setaffinity(None, &own) {
         tracing::debug!(%error, worker, "the worker is not bound to a core");
-    }
-}
-
-/// Every connection and TFTP data port is a descriptor: takes as many as the system lets us.
-fn raise_descriptors() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "the limit of open files stays");
     }
 }

@@ -23,6 +23,6 @@ mod wheel;
 mod worker;
 
 pub use config::{DataPorts, DriverChoice, EngineConfig, Seams, TftpConfig};
-pub use engine::{Bound, Engine};
+pub use engine::{Bound, Engine, Opened};
 pub use error::{EngineError, Holder};
 pub use limits::{ACCEPT_BACKLOG, RECEIVE_BUFFER, SEND_BUFFER};

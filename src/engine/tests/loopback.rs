@@ -410,6 +410,33 @@ fn http_serves_images_and_hands_other_paths_over() {
 }
 
 #[test]
+fn ports_are_open_before_the_workers_run() {
+    for driver in DRIVERS {
+        let (seams, ..) = seams(b"content");
+        let wanted = UdpSocket::bind(loopback()).unwrap().local_addr().unwrap();
+        let config = EngineConfig {
+            tftp: Some(wanted),
+            ..quiet(driver)
+        };
+        let opened = Engine::open(config, seams).unwrap();
+        let early = client();
+        early.send_to(&request("test.bin", &[]), wanted).unwrap();
+        early
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let mut packet = [0; 64];
+        assert!(early.recv(&mut packet).is_err(), "nobody works yet");
+        early
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        let engine = opened.start().unwrap();
+        let length = early.recv(&mut packet).unwrap();
+        assert_eq!(&packet[..length], b"\0\x03\0\x01content");
+        assert_eq!(engine.workers(), 2);
+    }
+}
+
+#[test]
 fn a_taken_port_is_refused_with_its_holder() {
     for driver in DRIVERS {
         let holder = UdpSocket::bind(loopback()).unwrap();
