@@ -5,6 +5,7 @@
 //! options are then laid over the model and [`Config::lint`] looks at the result again.
 #![forbid(unsafe_code)]
 
+mod classifier;
 mod diagnostic;
 mod lint;
 mod listen;
@@ -16,6 +17,7 @@ mod rate;
 mod suggest;
 mod wire;
 
+pub use classifier::{BANNED_MAX, Banned, ClassName, ClassRule, Classifier, PacketRate};
 pub use diagnostic::{Diagnostic, Place, Severity};
 pub use lint::{Finding, entry_name_problem};
 pub use listen::{Listen, ListenAt, ListenError, Listener};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     Config, DataPorts, Diagnostic, ListenAt, Listener, Place, Scheme, Severity, UefiOffer,
+    classifier, place,
 };
 
 /// The longest menu timeout, in seconds.
@@ -42,7 +43,11 @@ impl Finding {
         Self::error("config.bad-value", key, text)
     }
 
-    fn error(code: &'static str, key: impl Into<String>, text: impl Into<String>) -> Self {
+    pub(crate) fn error(
+        code: &'static str,
+        key: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Self {
         Self {
             severity: Severity::Error,
             code,
@@ -52,7 +57,11 @@ impl Finding {
         }
     }
 
-    fn warning(code: &'static str, key: impl Into<String>, text: impl Into<String>) -> Self {
+    pub(crate) fn warning(
+        code: &'static str,
+        key: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Self {
         let severity = Severity::Warning;
         Self {
             severity,
@@ -60,7 +69,7 @@ impl Finding {
         }
     }
 
-    fn hint(self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
             ..self
@@ -123,6 +132,7 @@ impl Config {
         lint_boot(self, &mut findings);
         lint_tls(self, &mut findings);
         lint_machines(self, &mut findings);
+        classifier::lint(self, &mut findings);
         findings
     }
 }
@@ -201,7 +211,7 @@ fn lint_pacing(config: &Config, findings: &mut Vec<Finding>) {
         if !config.interfaces.is_empty() && !config.interfaces.contains(name) {
             findings.push(Finding::warning(
                 "config.no-effect",
-                format!("pacing.interface.{name}"),
+                format!("pacing.interface.{}", place::quoted(name)),
                 format!(
                     "`{}` is not among the interfaces that are answered on",
                     shortened(name)

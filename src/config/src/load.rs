@@ -14,7 +14,7 @@ use toml::de::DeTable;
 
 use crate::lint::{Finding, MENU_TIMEOUT_MAX};
 use crate::{Config, Diagnostic, Listener, Machine, Place, Rate, Severity, wire};
-use crate::{listen, memory, model, place, suggest};
+use crate::{classifier, listen, memory, model, place, suggest};
 
 /// The largest file that is read, in bytes: some hundred thousand machines.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
@@ -252,6 +252,7 @@ fn take(config: &mut Config, file: wire::File, folder: &Path) -> Vec<Finding> {
     config.workers = file.workers;
     config.driver = file.driver.unwrap_or(config.driver);
     config.xdp = file.xdp.unwrap_or(config.xdp);
+    config.xdp_replace = file.xdp_replace.unwrap_or(config.xdp_replace);
     config.log_format = file.log_format.unwrap_or(config.log_format);
     config.tls.certificate = file.tls.certificate.map(in_folder);
     config.tls.key = file.tls.key.map(in_folder);
@@ -266,6 +267,7 @@ fn take(config: &mut Config, file: wire::File, folder: &Path) -> Vec<Finding> {
         Some(Err(text)) => findings.push(Finding::bad_value("memory.pin", text)),
     }
     take_pacing(config, file.pacing, &mut findings);
+    classifier::take(&mut config.classifier, file.classifier, &mut findings);
     take_machines(config, file.machine, &mut findings);
     findings
 }
@@ -376,7 +378,7 @@ fn take_pacing(config: &mut Config, pacing: wire::Pacing, findings: &mut Vec<Fin
     to.per_machine = read(pacing.per_machine, "per_machine");
     to.total = read(pacing.total, "total");
     for (name, rate) in pacing.interface {
-        let rate = read(Some(rate), &format!("interface.{name}"));
+        let rate = read(Some(rate), &format!("interface.{}", place::quoted(&name)));
         to.interface.insert(name, rate);
     }
     to.machines = pacing.machines.and_then(NonZeroU32::new);

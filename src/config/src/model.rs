@@ -9,7 +9,7 @@ use std::time::Duration;
 use bootstorm_proto::types::{BlockSize, Family, MacAddress, MachineGuid, WindowSize};
 use serde::Deserialize;
 
-use crate::{Listen, Memory, Rate};
+use crate::{Classifier, Listen, Memory, Rate};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,10 @@ pub struct Config {
     pub driver: Driver,
     /// How packets are sorted before they reach a socket.
     pub xdp: Xdp,
+    /// Another program on an interface makes room for the classifier.
+    pub xdp_replace: bool,
+    /// What the classifier lets through.
+    pub classifier: Classifier,
     /// Form of the log lines on standard error.
     pub log_format: LogFormat,
     /// Machines with settings of their own.
@@ -186,11 +190,11 @@ pub enum KernelTls {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Xdp {
-    /// In the driver if it can, else not at all.
+    /// In the driver if it can, else in the generic hook, else not at all.
     Auto,
     /// In the driver or nothing.
     Native,
-    /// In the kernel's generic hook.
+    /// In the kernel's generic hook or nothing.
     Generic,
     /// Not at all.
     Off,
@@ -234,6 +238,8 @@ impl Config {
             workers: None,
             driver: Driver::Auto,
             xdp: Xdp::Auto,
+            xdp_replace: false,
+            classifier: Classifier::default(),
             log_format: LogFormat::Text,
             machines: Vec::new(),
         }

@@ -1,5 +1,6 @@
 //! From a key such as `machine[1].mac` to its place in the text, and the other way round.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 
@@ -23,11 +24,20 @@ pub(crate) fn of_offset(file: &Path, text: &str, offset: usize) -> Place {
     }
 }
 
+/// A name as one part of a key: in quotes, as TOML has it, when it holds a dot.
+pub(crate) fn quoted(name: &str) -> Cow<'_, str> {
+    if name.contains('.') {
+        Cow::Owned(format!("\"{name}\""))
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
 /// Where the value of `key` stands; of a key that is not there, the nearest table that is.
 pub(crate) fn of_key(root: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
     let mut table = root;
     let mut found = None;
-    for part in key.split('.') {
+    for part in parts(key) {
         let (name, index) = match part.strip_suffix(']').and_then(|p| p.split_once('[')) {
             Some((name, index)) => (name, index.parse::<usize>().ok()),
             None => (part, None),
@@ -53,6 +63,25 @@ pub(crate) fn of_key(root: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
         }
     }
     found
+}
+
+fn parts(key: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(key);
+    std::iter::from_fn(move || {
+        let whole = rest?;
+        let quoted = whole
+            .strip_prefix('"')
+            .and_then(|inner| inner.split_once('"'));
+        let (part, behind) = match quoted {
+            Some((part, behind)) => (part, behind.strip_prefix('.')),
+            None => match whole.split_once('.') {
+                Some((part, behind)) => (part, Some(behind)),
+                None => (whole, None),
+            },
+        };
+        rest = behind;
+        Some(part)
+    })
 }
 
 /// Takes out the innermost entry whose key or value holds `span`, so that what remains can be
@@ -83,7 +112,7 @@ fn remove_inside(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> bool 
 mod tests {
     use super::*;
 
-    const TEXT: &str = "a = 1\n[t]\nk = \"é\"\n[[m]]\nx = 1\n[[m]]\nx = 2\n";
+    const TEXT: &str = "a = 1\n[t]\nk = \"é\"\n\"d.t\" = 3\n[[m]]\nx = 1\n[[m]]\nx = 2\n";
 
     fn at(key: &str) -> String {
         let root = DeTable::parse(TEXT).unwrap();
@@ -100,15 +129,16 @@ mod tests {
     fn keys_lead_to_their_values() {
         assert_eq!(at("a"), "1:5");
         assert_eq!(at("t.k"), "3:5");
-        assert_eq!(at("m[1].x"), "7:5");
-        assert_eq!(at("m[1].missing"), "6:1");
+        assert_eq!(at(&format!("t.{}", quoted("d.t"))), "4:9");
+        assert_eq!(at("m[1].x"), "8:5");
+        assert_eq!(at("m[1].missing"), "7:1");
         assert_eq!(at("missing"), "nowhere");
     }
 
     #[test]
     fn columns_count_characters_and_survive_any_offset() {
         let end = of_offset(Path::new("f"), TEXT, TEXT.find("\n[[m]]").unwrap());
-        assert_eq!((end.line, end.column), (3, 8));
+        assert_eq!((end.line, end.column), (4, 10));
         for offset in 0..=TEXT.len() + 2 {
             assert!(of_offset(Path::new("f"), TEXT, offset).line >= 1);
         }

@@ -20,6 +20,7 @@ pub(crate) struct File {
     pub(crate) workers: Option<NonZeroU16>,
     pub(crate) driver: Option<Driver>,
     pub(crate) xdp: Option<Xdp>,
+    pub(crate) xdp_replace: Option<bool>,
     pub(crate) log_format: Option<LogFormat>,
     pub(crate) listen: Listen,
     pub(crate) boot: Boot,
@@ -27,6 +28,7 @@ pub(crate) struct File {
     pub(crate) pacing: Pacing,
     pub(crate) tls: Tls,
     pub(crate) memory: Memory,
+    pub(crate) classifier: Classifier,
     pub(crate) machine: Vec<Machine>,
 }
 
@@ -101,6 +103,17 @@ pub(crate) struct Tls {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Memory {
     pub(crate) pin: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Classifier {
+    pub(crate) banned: Vec<String>,
+    pub(crate) samples: Option<u32>,
+    pub(crate) machine: Option<String>,
+    pub(crate) known: Option<String>,
+    pub(crate) relay: Option<String>,
+    pub(crate) classes: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]

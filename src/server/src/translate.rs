@@ -124,6 +124,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("workers", old.workers != new.workers),
         ("driver", old.driver != new.driver),
         ("xdp", old.xdp != new.xdp),
+        ("xdp_replace", old.xdp_replace != new.xdp_replace),
         ("log_format", old.log_format != new.log_format),
         ("boot.uefi", old.boot.uefi != new.boot.uefi),
         (

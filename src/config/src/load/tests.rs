@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use bootstorm_proto::types::MacAddress;
 
 use super::*;
+use crate::{ClassName, ClassRule, Classifier, PacketRate};
 use crate::{DataPorts, Driver, KernelTls, ListenAt, LogFormat, Scheme, UefiOffer, Xdp};
 
 const PACKAGED: &str = include_str!("../../../../packaging/bootstorm.toml");
@@ -74,6 +75,10 @@ fn the_packaged_file_shows_the_default_of_every_key() {
             interface: BTreeMap::from([("eno2".to_owned(), "2.5G".parse().ok())]),
             ..defaults.pacing.clone()
         },
+        classifier: Classifier {
+            classes: shown.classifier.classes.clone(),
+            ..defaults.classifier.clone()
+        },
         machines: shown.machines.clone(),
         ..defaults
     };
@@ -84,7 +89,7 @@ fn the_packaged_file_shows_the_default_of_every_key() {
 #[test]
 fn every_key_is_in_the_reference_and_in_the_packaged_file() {
     let reference = include_str!("../../../../docs/reference/configuration.md");
-    let every_table = "boot.nbp.x = 1\nx = 1\nlisten.x = 1\ntftp.x = 1\npacing.x = 1\ntls.x = 1\n\
+    let every_table = "boot.nbp.x = 1\nx = 1\nlisten.x = 1\ntftp.x = 1\npacing.x = 1\nclassifier.x = 1\ntls.x = 1\n\
                        [[machine]]\nx = 1\n[boot]\nx = 1\n";
     let text = every_table.replace("boot.nbp.x = 1\n", "") + "[boot.nbp]\nx = 1\n";
     let mut keys = 0;
@@ -104,7 +109,9 @@ fn every_key_is_in_the_reference_and_in_the_packaged_file() {
                 line.split([' ', '.', ']']).next() == Some(key)
             });
             assert!(
-                packaged || families.contains(&key) || ["nbp", "guid", "interface"].contains(&key),
+                packaged
+                    || families.contains(&key)
+                    || ["nbp", "guid", "interface", "classes"].contains(&key),
                 "{key}"
             );
             keys += 1;
@@ -123,7 +130,8 @@ fn every_key_is_taken() {
         host = "Boot.Example.NET"
         workers = 3
         driver = "epoll"
-        xdp = "off"
+        xdp = "generic"
+        xdp_replace = true
         log_format = "json"
         [listen]
         tftp = "127.0.0.1:6969"
@@ -149,6 +157,13 @@ fn every_key_is_taken() {
         total = "10G"
         machines = 40
         interface = { eth0 = "2.5G", br-lan = "none" }
+        [classifier]
+        banned = ["52-54-00-99-00-66", "11223344-5566-7788-99aa-bbccddeeff00"]
+        samples = 0
+        machine = "8/s burst 32"
+        known = "none"
+        relay = "500/s"
+        classes = { firmware = "10000/s", "dhcp.short" = "pass", http-client = "drop" }
         [tls]
         dhe = false
         kernel = "auto"
@@ -177,6 +192,7 @@ fn every_key_is_taken() {
         machines: NonZeroU32::new(40),
     };
     assert_eq!(config.pacing, pacing);
+    assert_classifier(&config);
     assert_eq!(config.tls.kernel, KernelTls::Auto);
     let machine = &config.machines[0];
     let mac = MacAddress::new([0x52, 0x54, 0, 0x99, 0, 1]);
@@ -194,8 +210,32 @@ fn assert_top_level(config: &Config) {
     assert_eq!(config.host.as_deref(), Some("boot.example.net"));
     assert_eq!(config.workers.map(NonZeroU16::get), Some(3));
     assert_eq!(config.driver, Driver::Epoll);
-    assert_eq!(config.xdp, Xdp::Off);
+    assert_eq!(config.xdp, Xdp::Generic);
+    assert!(config.xdp_replace);
     assert_eq!(config.log_format, LogFormat::Json);
+}
+
+fn assert_classifier(config: &Config) {
+    let rate = |text: &str| text.parse::<PacketRate>().ok();
+    let class = |name| ClassName::named(name).unwrap();
+    let expected = Classifier {
+        banned: ["52:54:00:99:00:66", "112233445566778899aabbccddeeff00"]
+            .map(|text| text.parse().unwrap())
+            .into(),
+        samples: 0,
+        machine: rate("8/s burst 32"),
+        known: None,
+        relay: rate("500/s burst 500"),
+        classes: BTreeMap::from([
+            (
+                class("firmware"),
+                ClassRule::Limit(rate("10000/s").unwrap()),
+            ),
+            (class("dhcp.short"), ClassRule::Pass),
+            (class("http-client"), ClassRule::Drop),
+        ]),
+    };
+    assert_eq!(config.classifier, expected);
 }
 
 fn assert_listeners_and_boot(config: &Config) {
@@ -221,6 +261,34 @@ fn a_rate_that_cannot_be_read_is_told_with_its_place() {
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].starts_with("2:9: error[config.bad-value]: pacing.total: `100MB`"));
     assert!(found[1].starts_with("3:22: error[config.bad-value]: pacing.interface.eth0: `1`"));
+}
+
+#[test]
+fn what_the_classifier_cannot_do_is_told_with_its_place() {
+    let text = r#"[classifier]
+banned = ["52:54:00:99:00:01", "lab3"]
+samples = 2000
+machine = "4"
+relais = "none"
+
+[classifier.classes]
+firmwre = "drop"
+not-ours = "drop"
+ipxe = "dorp"
+"dhcp.shor" = "pass"
+"dhcp.short" = "0/s"
+"#;
+    insta::assert_snapshot!(complaints(text).join("\n"), @r#"
+    2:32: error[config.bad-value]: classifier.banned[1]: `lab3` is neither a MAC address nor a machine GUID
+    3:11: error[config.bad-value]: classifier.samples: 2000 samples a second are more than anybody reads (1000)
+    4:11: error[config.bad-value]: classifier.machine: `4` is not a packet rate: write `4/s burst 16`
+    5:1: error[config.unknown-key]: there is no key `relais` (did you mean `relay`?)
+    8:11: error[config.unknown-key]: classifier.classes.firmwre: there is no class `firmwre` (did you mean `firmware`?)
+    9:12: error[config.bad-value]: classifier.classes.not-ours: `not-ours` always passes
+    10:8: error[config.bad-value]: classifier.classes.ipxe: `dorp` is neither `pass`, `drop` nor a rate such as `20000/s burst 40000`; did you mean `drop`?
+    11:15: error[config.unknown-key]: classifier.classes."dhcp.shor": there is no class `dhcp.shor` (did you mean `dhcp.short`?)
+    12:16: error[config.bad-value]: classifier.classes."dhcp.short": `0/s` lets nothing through: at least 1
+    "#);
 }
 
 #[test]

@@ -29,9 +29,13 @@ pub(crate) struct ServeArgs {
     /// How packets get in and out
     #[arg(long, value_enum)]
     driver: Option<DriverArg>,
-    /// How packets are sorted before they cost anything
+    /// Where packets are sorted before they cost anything: the network driver, the kernel's
+    /// generic hook, or the server itself
     #[arg(long, value_enum)]
     xdp: Option<XdpArg>,
+    /// Detach another XDP program from an interface to make room
+    #[arg(long)]
+    xdp_replace: bool,
     /// Worker threads of the data plane; without it one a core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
@@ -127,6 +131,7 @@ impl ServeArgs {
                 XdpArg::Off => Xdp::Off,
             };
         }
+        config.xdp_replace |= self.xdp_replace;
         if let Some(format) = self.log_format {
             config.log_format = match format {
                 LogFormatArg::Text => LogFormat::Text,
