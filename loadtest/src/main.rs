@@ -3,6 +3,7 @@
 
 mod clients;
 mod fetch;
+mod flood;
 mod machine;
 mod report;
 mod scenario;
@@ -44,6 +45,7 @@ struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Fetch(fetch::Options),
+    Flood(flood::Options),
 }
 
 const EXAMPLES: &str = "\
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match (cli.command, cli.scenario) {
         (Some(Command::Fetch(options)), _) => fetch::prepare(options).map(|work| work()),
+        (Some(Command::Flood(options)), _) => flood::prepare(options).map(|work| work()),
         (None, scenario) => {
             scenario_of(scenario.as_deref(), cli.machines).map(|scenario| storm(scenario, cli.json))
         }

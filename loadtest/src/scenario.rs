@@ -119,7 +119,7 @@ impl Scenario {
     }
 }
 
-fn is_own_ground(address: &Ipv4Addr) -> bool {
+pub(crate) fn is_own_ground(address: &Ipv4Addr) -> bool {
     address.is_loopback() || address.is_private() || address.is_link_local()
 }
 

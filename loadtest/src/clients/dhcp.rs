@@ -15,11 +15,28 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 /// EDK2 asks at 0, 4, 12 and 28 s.
-const DISCOVER_WAITS: [Duration; 4] = [
+const FIRMWARE_WAITS: [Duration; 4] = [
     Duration::from_secs(4),
     Duration::from_secs(8),
     Duration::from_secs(16),
     Duration::from_secs(32),
+];
+
+/// iPXE asks at 0, 1, 3 and 7 s (its config/dhcp.h).
+const IPXE_WAITS: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
+/// Option 55 of EDK2 and of iPXE, as captures of both have it.
+const FIRMWARE_WANTS: &[u8] = &[
+    1, 2, 3, 4, 5, 6, 12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60, 66,
+    67, 97, 128, 129, 130, 131, 132, 133, 134, 135,
+];
+const IPXE_WANTS: &[u8] = &[
+    1, 3, 6, 7, 12, 15, 17, 26, 43, 60, 66, 67, 119, 128, 129, 130, 131, 132, 133, 134, 135, 175,
+    203,
 ];
 
 /// Which program of the machine asks.
@@ -35,6 +52,14 @@ impl Program {
     fn arch(self) -> u16 {
         match self {
             Self::Firmware(arch) | Self::Ipxe(arch) => arch,
+        }
+    }
+
+    /// How long it waits for an offer after each DISCOVER.
+    fn waits(self) -> [Duration; 4] {
+        match self {
+            Self::Firmware(_) => FIRMWARE_WAITS,
+            Self::Ipxe(_) => IPXE_WAITS,
         }
     }
 }
@@ -87,7 +112,7 @@ impl Relay {
         }
     }
 
-    /// Sends DISCOVERs at the firmware's own times until an offer of a boot server comes.
+    /// Sends DISCOVERs at the program's own times until an offer of a boot server comes.
     pub(crate) async fn discover(
         &self,
         server: SocketAddrV4,
@@ -102,7 +127,7 @@ impl Relay {
             .insert(xid, sender);
         let _forget = Forget { relay: self, xid };
         let mut secs = 0;
-        for wait in DISCOVER_WAITS {
+        for wait in program.waits() {
             let mut discover = message(mac, program, xid, MessageType::Discover);
             discover.set_giaddr(self.address).set_secs(secs).set_hops(1);
             self.socket.send_to(&discover.to_vec()?, server).await?;
@@ -170,7 +195,8 @@ pub(crate) async fn ask_boot_server(
     bail!("no answer from {server}")
 }
 
-fn message(mac: MacAddress, program: Program, xid: u32, kind: MessageType) -> Message {
+/// A message as the program sends it to port 67 of everybody.
+pub(crate) fn message(mac: MacAddress, program: Program, xid: u32, kind: MessageType) -> Message {
     let arch = program.arch();
     let zero = Ipv4Addr::UNSPECIFIED;
     let mut message = Message::new_with_id(xid, zero, zero, zero, zero, &mac.bytes());
@@ -188,10 +214,12 @@ fn message(mac: MacAddress, program: Program, xid: u32, kind: MessageType) -> Me
     options.insert(unknown(94, if arch == 0 { &[1, 2, 1] } else { &[1, 3, 0] }));
     options.insert(unknown(97, &guid));
     options.insert(DhcpOption::MaxMessageSize(1472));
+    let wanted = match program {
+        Program::Firmware(_) => FIRMWARE_WANTS,
+        Program::Ipxe(_) => IPXE_WANTS,
+    };
     options.insert(DhcpOption::ParameterRequestList(
-        [1, 3, 6, 12, 43, 54, 60, 66, 67, 97]
-            .map(OptionCode::from)
-            .to_vec(),
+        wanted.iter().copied().map(OptionCode::from).collect(),
     ));
     if let Program::Ipxe(_) = program {
         options.insert(unknown(77, b"iPXE"));

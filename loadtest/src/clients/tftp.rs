@@ -100,7 +100,8 @@ async fn exchange(
     bail!("TFTP: no answer from {server}")
 }
 
-fn read_request(file: &str, options: &[(&str, &str)]) -> Vec<u8> {
+/// A read request in octet mode (RFC 1350 section 5, RFC 2347).
+pub(crate) fn read_request(file: &str, options: &[(&str, &str)]) -> Vec<u8> {
     let mut request = vec![0, 1];
     for text in [file, "octet"]
         .into_iter()
