@@ -3,7 +3,7 @@
 /// What a datagram is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// To another port, or from a DHCP server.
+    /// To another host or port, or from a DHCP server.
     NotOurs,
     /// DHCP of a machine that does not boot from the network.
     DhcpNotPxe,
@@ -17,6 +17,10 @@ pub enum Class {
     TftpRequest,
     /// Any other TFTP message.
     TftpOther,
+    /// A piece of an IP packet to us: what the whole is shows later.
+    Fragment,
+    /// A TCP connection to a boot port begins.
+    BootConnection,
     /// Nothing that an answer could be made of.
     Malformed(Broken),
 }
@@ -54,6 +58,8 @@ pub enum Family {
 pub enum Broken {
     /// Fewer bytes than a DHCP header has.
     Short,
+    /// More bytes than are looked at.
+    TooLong,
     /// No magic cookie.
     BadCookie,
     /// hlen above 16.
@@ -76,7 +82,7 @@ pub enum Broken {
 
 impl Class {
     /// How many numbers there are: the size of an array map.
-    pub const COUNT: usize = 6 + FAMILIES.len() + BROKEN.len();
+    pub const COUNT: usize = PLAIN.len() + FAMILIES.len() + BROKEN.len();
 
     /// Every class, in the order of its number.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -96,8 +102,10 @@ impl Class {
             Self::HttpClient => 3,
             Self::TftpRequest => 4,
             Self::TftpOther => 5,
-            Self::Firmware(family) => 6 + family as u8,
-            Self::Malformed(broken) => 16 + broken as u8,
+            Self::Fragment => 6,
+            Self::BootConnection => 7,
+            Self::Firmware(family) => 8 + family as u8,
+            Self::Malformed(broken) => 18 + broken as u8,
         }
     }
 
@@ -123,6 +131,8 @@ impl Class {
             Self::HttpClient => "http-client",
             Self::TftpRequest => "tftp-request",
             Self::TftpOther => "tftp-other",
+            Self::Fragment => "fragment",
+            Self::BootConnection => "boot-connection",
             Self::Firmware(family) => family.class_name(),
             Self::Malformed(broken) => broken.code(),
         }
@@ -170,6 +180,7 @@ impl Broken {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Short => "dhcp.short",
+            Self::TooLong => "dhcp.too-long",
             Self::BadCookie => "dhcp.bad-cookie",
             Self::HardwareLength => "dhcp.hardware-length",
             Self::Hops => "dhcp.hops",
@@ -183,13 +194,15 @@ impl Broken {
     }
 }
 
-const PLAIN: [Class; 6] = [
+const PLAIN: [Class; 8] = [
     Class::NotOurs,
     Class::DhcpNotPxe,
     Class::Ipxe,
     Class::HttpClient,
     Class::TftpRequest,
     Class::TftpOther,
+    Class::Fragment,
+    Class::BootConnection,
 ];
 
 const FAMILIES: [Family; 10] = [
@@ -205,8 +218,9 @@ const FAMILIES: [Family; 10] = [
     Family::Unknown,
 ];
 
-const BROKEN: [Broken; 10] = [
+const BROKEN: [Broken; 11] = [
     Broken::Short,
+    Broken::TooLong,
     Broken::BadCookie,
     Broken::HardwareLength,
     Broken::Hops,

@@ -1,24 +1,29 @@
-//! Packet classes shared by the kernel classifier and user space.
+//! What a packet is and whether it passes: shared by the kernel classifier and user space.
 //!
 //! [`classify`] sees the payload of one UDP datagram to one of the server's ports and says what it
-//! is. It allocates nothing, cannot panic, and finds the same as the full parser: the tests hold
-//! the two together on every packet of real firmware and on mutations of them.
+//! is; [`sort`] does the same for a whole frame, wherever its bytes are. [`judge`] decides. Nothing
+//! here allocates or can panic, and it finds the same as the full parser: the tests hold the two
+//! together on every packet of real firmware and on mutations of them.
 #![no_std]
 #![forbid(unsafe_code)]
 
 mod bucket;
 mod class;
 mod dhcp;
+mod frame;
 mod sample;
+mod source;
 mod table;
 mod tftp;
 mod verdict;
 
 pub use bucket::{Bucket, Rate};
 pub use class::{Broken, Class, Family};
+pub use dhcp::{DHCP_MAX, STEPS, Walk};
+pub use frame::{Address, Frame, Headers, Transport, sort};
 pub use sample::{HEAD, Sample};
+pub use source::{Source, Span};
 pub use table::{Action, Limits, Ports, Rule, Settings, Table};
-pub use tftp::classify_data;
 pub use verdict::{COUNTERS, Cause, Count, Guid, Mac, Machine, Tables, Which, counter, judge};
 
 /// The DHCP server's port.
@@ -32,9 +37,22 @@ pub const TFTP_PORT: u16 = 69;
 /// [`classify_data`].
 #[must_use]
 pub fn classify(payload: &[u8], port: u16) -> Class {
+    inspect(payload, port).0
+}
+
+/// Sorts a datagram as [`classify`] does, and says who sent it: for DHCP from a machine with an
+/// Ethernet address.
+#[must_use]
+pub fn inspect(payload: &[u8], port: u16) -> (Class, Option<Machine>) {
     match port {
-        DHCP_PORT | PXE_PORT => dhcp::classify(payload),
-        TFTP_PORT => tftp::classify(payload),
-        _ => Class::NotOurs,
+        DHCP_PORT | PXE_PORT => dhcp::sort(payload),
+        TFTP_PORT => (tftp::request(payload.first_chunk().copied()), None),
+        _ => (Class::NotOurs, None),
     }
+}
+
+/// Sorts a datagram to a TFTP data port, where a read request has no business.
+#[must_use]
+pub fn classify_data(payload: &[u8]) -> Class {
+    tftp::data(payload.first_chunk().copied())
 }

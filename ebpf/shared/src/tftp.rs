@@ -2,20 +2,19 @@
 
 use crate::class::{Broken, Class};
 
-/// Sorts a datagram to port 69. In single-port mode the acknowledgements of transfers come there
-/// too.
-pub(crate) fn classify(payload: &[u8]) -> Class {
-    match payload {
-        [0, READ, ..] => Class::TftpRequest,
-        other => classify_data(other),
+/// Sorts a datagram to the port of requests by its first two bytes. In single-port mode the
+/// acknowledgements of transfers come there too.
+pub(crate) fn request(opcode: Option<[u8; 2]>) -> Class {
+    match opcode {
+        Some([0, READ]) => Class::TftpRequest,
+        other => data(other),
     }
 }
 
-/// Sorts a datagram to a TFTP data port, where a read request has no business.
-#[must_use]
-pub fn classify_data(payload: &[u8]) -> Class {
-    match payload {
-        [0, READ..=OPTIONS, ..] => Class::TftpOther,
+/// Sorts a datagram to a data port, where a read request has no business.
+pub(crate) fn data(opcode: Option<[u8; 2]>) -> Class {
+    match opcode {
+        Some([0, READ..=OPTIONS]) => Class::TftpOther,
         _ => Class::Malformed(Broken::TftpOpcode),
     }
 }

@@ -7,8 +7,8 @@ mod fixtures;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use bootstorm_ebpf_shared::{Class, Family, classify};
-use bootstorm_proto::dhcp::{Asker, Port, Request, Seen, sniff};
+use bootstorm_ebpf_shared::{Class, DHCP_MAX, Family, Machine, classify, inspect};
+use bootstorm_proto::dhcp::{Asker, MESSAGE_MAX, Port, Request, Seen, sniff};
 use bootstorm_proto::tftp::ReadRequest;
 use bootstorm_proto::types;
 use proptest::prelude::*;
@@ -61,6 +61,22 @@ fn shared(family: types::Family) -> Family {
     }
 }
 
+/// The machine that the parser finds, for packets that it takes for sound.
+fn parsed_machine(bytes: &[u8]) -> Option<Machine> {
+    let sighting = sniff(bytes)?;
+    let mac = <[u8; 6]>::try_from(sighting.hardware.bytes()).ok()?;
+    Some(Machine {
+        mac,
+        relay: sighting.relay.map_or([0; 4], |relay| relay.octets()),
+        guid: sighting.guid.map(types::MachineGuid::wire),
+    })
+}
+
+#[test]
+fn messages_are_looked_at_up_to_the_same_length() {
+    assert_eq!(DHCP_MAX, MESSAGE_MAX);
+}
+
 #[test]
 fn every_dhcp_packet_of_the_captures_has_the_class_that_the_parser_finds() {
     let mut counts = std::collections::BTreeMap::new();
@@ -76,6 +92,14 @@ fn every_dhcp_packet_of_the_captures_has_the_class_that_the_parser_finds() {
             "{}",
             fixture.name()
         );
+        let (_, machine) = inspect(&fixture.bytes, fixture.to.port());
+        assert_eq!(
+            machine,
+            parsed_machine(&fixture.bytes),
+            "{}",
+            fixture.name()
+        );
+        assert!(machine.is_some_and(|machine| machine.guid.is_some()));
         *counts.entry(class.name()).or_insert(0) += 1;
     }
     let classes: Vec<_> = counts.keys().copied().collect();
@@ -122,6 +146,11 @@ fn change() -> impl Strategy<Value = (Index, Vec<u8>)> {
         1 => any::<u8>().prop_map(|value| vec![53, 1, value]),
         1 => Just(vec![0xff]),
         1 => any::<u8>().prop_map(|len| vec![82, len]),
+        1 => any::<u8>().prop_map(|kind| [&[97, 17, kind][..], &[7; 16]].concat()),
+        1 => Just([&[97, 17][..], &[0; 17]].concat()),
+        1 => any::<u8>().prop_map(|len| [&[77, len][..], b"\x01a\x04iPXE"].concat()),
+        1 => Just(b"\x3c\x14PXEClient:Arch:65536".to_vec()),
+        1 => Just(vec![0; 40]),
     ];
     (any::<Index>(), bytes)
 }
@@ -141,7 +170,10 @@ fn option() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(b"\x34\x01\x03".to_vec()),
         1 => Just(vec![82, 0]),
         1 => Just(vec![61, 1, 7]),
-        1 => Just(vec![0, 0]),
+        1 => Just(b"\x4d\x09\x03abc\x04iPXE".to_vec()),
+        1 => Just(b"\x5d\x06\x00\x02\x01\x00\x00\x0b".to_vec()),
+        1 => Just([&[97, 17, 0][..], &[7; 16]].concat()),
+        1 => (1..40_usize).prop_map(|len| vec![0; len]),
         3 => long,
     ]
 }
@@ -187,14 +219,17 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         for (port, number) in [(Port::Dhcp67, 67), (Port::Pxe4011, 4011)] {
-            let class = classify(&bytes, number);
+            let (class, machine) = inspect(&bytes, number);
             prop_assert_eq!(class.name(), parsed(&bytes, port));
+            if class.boots() {
+                prop_assert_eq!(machine, parsed_machine(&bytes));
+            }
         }
     }
 
     #[test]
     fn made_packets_have_the_class_that_the_parser_finds(
-        options in proptest::collection::vec(option(), 0..8),
+        options in proptest::collection::vec(option(), 0..12),
         file in proptest::collection::vec(option(), 0..3),
         sname in proptest::collection::vec(option(), 0..3),
         overload in 0..5_u8,

@@ -106,6 +106,8 @@ pub const ACCEPT_BACKLOG: usize = 4096;
 
 // A datagram of a full Ethernet frame fits its buffer.
 const _: () = assert!(DATAGRAM >= 1472 + 256);
+// What is too long for a buffer is too long for the parser.
+const _: () = assert!(DATAGRAM >= bootstorm_proto::dhcp::MESSAGE_MAX);
 // Every buffer and every send can complete between two turns without overflowing the queue.
 const _: () = assert!(
     (COMPLETIONS as usize)

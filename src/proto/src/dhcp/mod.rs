@@ -22,7 +22,7 @@ pub mod v6;
 
 pub use facts::{Answer, Asker, ClientFacts};
 pub use ipxe::feature_names;
-pub use packet::MessageType;
+pub use packet::{MESSAGE_MAX, MessageType};
 pub use pxe::{BootItem, NetworkInterface};
 pub use quirks::quirks;
 pub use rate::{Rate, RateLimit};

@@ -24,6 +24,11 @@ pub enum Why {
         /// Bytes received.
         len: usize,
     },
+    /// More bytes than any message is looked at.
+    TooLong {
+        /// Bytes received.
+        len: usize,
+    },
     /// Not 63 82 53 63 before the options.
     BadCookie {
         /// What stood there.
@@ -162,6 +167,7 @@ impl Why {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Short { .. } => "dhcp.short",
+            Self::TooLong { .. } => "dhcp.too-long",
             Self::BadCookie { .. } => "dhcp.bad-cookie",
             Self::NotRequest { .. } => "dhcp.not-request",
             Self::HardwareLength { .. } => "dhcp.hardware-length",
@@ -195,6 +201,7 @@ impl Why {
         matches!(
             self,
             Self::Short { .. }
+                | Self::TooLong { .. }
                 | Self::BadCookie { .. }
                 | Self::HardwareLength { .. }
                 | Self::NoHardware
@@ -238,6 +245,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Short { len } => write!(f, "{len} bytes are too few for a DHCP message"),
+            Self::TooLong { len } => write!(f, "{len} bytes are too many for a DHCP message"),
             Self::BadCookie { cookie } => {
                 let value = u32::from_be_bytes(*cookie);
                 write!(f, "the magic cookie is {value:08x} instead of 63825363")

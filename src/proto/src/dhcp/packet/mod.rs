@@ -15,6 +15,9 @@ pub(super) use write::{ReplyHeader, Writer};
 
 /// Bytes of the fixed header, the magic cookie included.
 pub(super) const HEADER_LEN: usize = 240;
+/// Bytes of the longest message that is looked at. Requests with everything in them have some 600;
+/// RFC 2131 (section 2) lets a server take what its receive buffers hold.
+pub const MESSAGE_MAX: usize = 1940;
 
 /// Option numbers (RFC 2132 and the IANA registry).
 pub(super) mod code {
@@ -119,6 +122,9 @@ pub(super) struct Packet<'a> {
 
 impl<'a> Packet<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Why> {
+        if bytes.len() > MESSAGE_MAX {
+            return Err(Why::TooLong { len: bytes.len() });
+        }
         let short = Why::Short { len: bytes.len() };
         let Ok(message) = Message::new(bytes) else {
             return Err(short);
