@@ -74,7 +74,8 @@ pub enum Which<'a> {
 /// Judges one packet at `now`, in nanoseconds of a clock that does not go back.
 ///
 /// Known machines pay out of their own bucket alone: a flood of made-up addresses empties those of
-/// its interface and changes nothing for them.
+/// its interface and changes nothing for them. Their DHCP passes even when it is not about booting:
+/// it tells which address the installer that booted on them has.
 #[inline]
 pub fn judge<T: Tables>(
     class: Class,
@@ -92,11 +93,12 @@ pub fn judge<T: Tables>(
             return Cause::BannedGuid;
         }
     }
-    let rate = match tables.rule(class).action() {
+    let rule = tables.rule(class).action();
+    match rule {
         Action::Pass => return Cause::Passed,
-        Action::Drop => return Cause::Rule,
-        Action::Limit(rate) => rate,
-    };
+        Action::Drop if class != Class::DhcpNotPxe => return Cause::Rule,
+        Action::Drop | Action::Limit(_) => {}
+    }
     let limits = tables.limits();
     if let Some(machine) = machine {
         match tables.take_known(&machine.mac, limits.known, now) {
@@ -104,6 +106,11 @@ pub fn judge<T: Tables>(
             Some(false) => return Cause::KnownRate,
             None => {}
         }
+    }
+    let Action::Limit(rate) = rule else {
+        return Cause::Rule;
+    };
+    if let Some(machine) = machine {
         if !tables.take(Which::Machine(&machine.mac), limits.machine, now) {
             return Cause::MachineRate;
         }

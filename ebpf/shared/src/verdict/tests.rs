@@ -155,6 +155,16 @@ fn a_banned_machine_is_dropped_where_it_boots_and_nowhere_else() {
 }
 
 #[test]
+fn what_a_known_machine_asks_after_its_boot_is_overheard() {
+    let mut memory = Memory::new();
+    let known = machine(7);
+    memory.known.insert(known.mac, Bucket::default());
+    let mut ask = |class| judge(class, Some(&known), &mut memory, SECOND);
+    assert_eq!(ask(Class::DhcpNotPxe), Cause::PassedKnown);
+    assert_eq!(ask(Class::Malformed(Broken::OptionPastEnd)), Cause::Rule);
+}
+
+#[test]
 fn a_dropped_class_takes_from_no_bucket() {
     let mut memory = Memory::new();
     let class = Class::Malformed(Broken::Short);
