@@ -19,7 +19,7 @@ use crate::interfaces::Interfaces;
 use crate::limits;
 use crate::report::Reporter;
 
-/// The DHCP of one worker: of the only one that has its sockets.
+/// The DHCP of one worker: of the machines that the kernel gives it.
 pub(crate) struct DhcpService {
     style: Style,
     decide: Arc<dyn Decide>,

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Worker threads.
 pub(crate) const WORKERS: usize = 64;
 
+/// Workers that answer DHCP: every broadcast costs each of them a look by the kernel.
+pub(crate) const DHCP_WORKERS: usize = 4;
+
 /// Machines whose rate of DHCP requests is remembered at a time.
 pub(crate) const DHCP_MACHINES: usize = 4096;
 

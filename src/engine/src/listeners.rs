@@ -11,8 +11,9 @@ use crate::engine::Bound;
 use crate::error::EngineError;
 use crate::http_service::ListenerKind;
 use crate::interfaces;
+use crate::limits;
 use crate::ports::{self, Transport};
-use crate::steering;
+use crate::steering::{self, Share};
 use crate::udp::{self, Use};
 use crate::worker::Role;
 
@@ -119,15 +120,24 @@ impl Opener {
         port: Port,
         address: SocketAddrV4,
     ) -> Result<(), EngineError> {
-        let everywhere = any(address);
-        let (socket, at) = open_udp(name, everywhere, Use::Exclusive)?;
+        let workers = self.workers.len().min(limits::DHCP_WORKERS);
+        let (at, mut sockets) = share_dhcp(name, any(address), workers)?;
         let scope = Scope {
             interfaces: self.interfaces.clone(),
             address: Some(*address.ip()).filter(|ip| !ip.is_unspecified()),
         };
         let shown = SocketAddr::from((*address.ip(), at.port()));
         self.up(name, shown, None);
-        self.first().udp.push((socket, Role::Dhcp(port, scope)));
+        let role = Role::Dhcp(port, scope);
+        // What is none of DHCP's business is counted by the last of them.
+        let rest = sockets.pop();
+        for (worker, socket) in self.workers.iter_mut().zip(sockets) {
+            worker.udp.push((socket, role.clone()));
+        }
+        let last = self.workers.get_mut(workers - 1);
+        if let (Some(worker), Some(socket)) = (last, rest) {
+            worker.udp.push((socket, role));
+        }
         Ok(())
     }
 
@@ -177,7 +187,8 @@ impl Opener {
         let mut port = address.port();
         for ip in families(address.ip()) {
             let wanted = SocketAddr::new(ip, port);
-            let (at, sockets) = match share_udp("tftp", wanted, self.workers.len()) {
+            let uses = std::iter::repeat_n(Use::Shared, self.workers.len());
+            let (at, sockets) = match share_udp("tftp", wanted, uses) {
                 Ok(shared) => shared,
                 Err(EngineError::Socket { source, .. }) if optional(ip, address, &source) => {
                     continue;
@@ -185,6 +196,9 @@ impl Opener {
                 Err(error) => return Err(error),
             };
             port = at.port();
+            if let Err(error) = steering::by_address(&sockets) {
+                tracing::debug!(%error, "clients are spread by address and port");
+            }
             for (worker, socket) in self.workers.iter_mut().zip(sockets) {
                 worker.udp.push((socket, Role::Tftp(scope.clone())));
             }
@@ -247,31 +261,41 @@ impl Opener {
 /// A port that the kernel chose (0) may be somebody else's by the time each worker asks for it.
 const CHOICES: usize = 16;
 
-/// A socket on the same port for each worker.
+/// Sockets on one port, a socket for each of `uses`.
 fn share_udp(
     name: &'static str,
     wanted: SocketAddr,
-    workers: usize,
+    uses: impl Iterator<Item = Use> + Clone,
 ) -> Result<(SocketAddr, Vec<UdpSocket>), EngineError> {
     let mut left = CHOICES;
     loop {
         // Programs of one user may share a port without knowing: ask for it alone first.
         let (_, at) = open_udp(name, wanted, Use::Data)?;
-        let sockets: Result<Vec<_>, _> = (0..workers)
-            .map(|_| open_udp(name, at, Use::Shared).map(|(socket, _)| socket))
+        let sockets: Result<Vec<_>, _> = uses
+            .clone()
+            .map(|purpose| open_udp(name, at, purpose).map(|(socket, _)| socket))
             .collect();
         left -= 1;
         match sockets {
             Err(EngineError::PortTaken { .. }) if wanted.port() == 0 && left > 0 => {}
-            Ok(sockets) => {
-                if let Err(error) = steering::by_address(&sockets) {
-                    tracing::debug!(%error, "clients are spread by address and port");
-                }
-                return Ok((at, sockets));
-            }
+            Ok(sockets) => return Ok((at, sockets)),
             Err(error) => return Err(error),
         }
     }
+}
+
+/// A socket for each worker, and one more for what is no request of a DHCP client.
+fn share_dhcp(
+    name: &'static str,
+    wanted: SocketAddr,
+    workers: usize,
+) -> Result<(SocketAddr, Vec<UdpSocket>), EngineError> {
+    let of = workers as u32;
+    let shares = (0..of).map(|number| Share::Worker { number, of });
+    let uses = shares.chain([Share::Rest { of }]).map(Use::Dhcp);
+    let (at, sockets) = share_udp(name, wanted, uses)?;
+    steering::by_machine(&sockets).map_err(|error| refused(name, Transport::Udp, at, error))?;
+    Ok((at, sockets))
 }
 
 /// Broadcasts reach only sockets that are bound to every address.

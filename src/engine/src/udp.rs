@@ -8,17 +8,27 @@ use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::limits;
+use crate::steering::{self, Share};
 
 /// What a UDP socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// DHCP and PXE: one worker alone. Broadcasts reach every socket of a port that several
-    /// share, and each of them would answer.
+    /// DHCPv6: one worker alone. Multicasts reach every socket of a port that several share, and
+    /// each of them would answer.
     Exclusive,
+    /// DHCP and PXE: some workers have a socket, which takes its own share of what comes.
+    Dhcp(Share),
     /// TFTP requests: every worker has a socket, the kernel spreads the clients.
     Shared,
     /// TFTP data: one port, one worker.
     Data,
+}
+
+impl Use {
+    /// Whether many machines may ask at once here.
+    const fn takes_bursts(self) -> bool {
+        !matches!(self, Self::Data | Self::Dhcp(Share::Rest { .. }))
+    }
 }
 
 /// Opens and binds a UDP socket that tells where each datagram arrived and may broadcast.
@@ -33,8 +43,11 @@ pub(crate) fn bind(address: SocketAddr, purpose: Use) -> io::Result<UdpSocket> {
     )?;
     socket.set_nonblocking(true)?;
     socket.set_broadcast(true)?;
-    if purpose == Use::Shared {
+    if matches!(purpose, Use::Shared | Use::Dhcp(_)) {
         socket.set_reuse_port(true)?;
+    }
+    if let Use::Dhcp(share) = purpose {
+        steering::take_share(&socket, share)?;
     }
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -52,7 +65,7 @@ pub(crate) fn bind(address: SocketAddr, purpose: Use) -> io::Result<UdpSocket> {
         let fragment = libc::IP_PMTUDISC_DONT;
         set(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, fragment)?;
     }
-    if purpose != Use::Data {
+    if purpose.takes_bursts() {
         enlarge(
             limits::RECEIVE_BUFFER,
             |n| sockopt::set_socket_recv_buffer_size_force(socket.as_fd(), n),
