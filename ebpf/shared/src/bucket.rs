@@ -25,6 +25,12 @@ impl Rate {
     /// Everything passes.
     pub const UNLIMITED: Self = Self { every: 0, ahead: 0 };
 
+    /// Nothing passes.
+    pub const NOTHING: Self = Self {
+        every: u64::MAX,
+        ahead: 0,
+    };
+
     /// So many packets a second in the long run, and `burst` at once after a quiet time; at least 1
     /// of each is taken.
     #[must_use]
@@ -111,6 +117,14 @@ mod tests {
             refused: 0,
         };
         assert!(bucket.take(Rate::UNLIMITED, 0));
+    }
+
+    #[test]
+    fn nothing_is_nothing_at_any_time() {
+        let mut bucket = Bucket::default();
+        for now in [1, SECOND, u64::MAX - 1] {
+            assert!(!bucket.take(Rate::NOTHING, now));
+        }
     }
 
     #[test]

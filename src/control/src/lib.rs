@@ -4,6 +4,7 @@
 mod admission;
 pub mod authority;
 mod boot_pages;
+pub mod classifier;
 pub mod clients;
 mod error;
 mod files;
@@ -14,6 +15,7 @@ pub mod web;
 pub use admission::{Admission, Place};
 pub use authority::{Authority, AuthorityConfig, Identity, OwnCertificate};
 pub use boot_pages::BootPages;
+pub use classifier::Classifier;
 pub use clients::Clients;
 pub use error::ControlError;
 pub use machines::Machines;

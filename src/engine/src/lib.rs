@@ -26,3 +26,4 @@ pub use config::{DataPorts, DriverChoice, EngineConfig, Seams, TftpConfig};
 pub use engine::{Bound, Engine, Opened};
 pub use error::{EngineError, Holder};
 pub use limits::{ACCEPT_BACKLOG, RECEIVE_BUFFER, SEND_BUFFER};
+pub use ports::udp_holder;

@@ -33,6 +33,13 @@ pub(crate) fn udp4_in_use(port: u16) -> bool {
     fs::read_to_string("/proc/net/udp").is_ok_and(|table| inodes(&table, port, false).count() > 0)
 }
 
+/// Who is bound to a UDP port over IPv4 in this network namespace, if anybody is.
+#[must_use]
+pub fn udp_holder(port: u16) -> Option<Holder> {
+    let address = SocketAddr::from(([0; 4], port));
+    udp4_in_use(port).then(|| holder(Transport::Udp, address))
+}
+
 /// Who holds the port of `address`.
 pub(crate) fn holder(transport: Transport, address: SocketAddr) -> Holder {
     let wanted: Vec<String> = transport

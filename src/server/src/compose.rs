@@ -30,6 +30,7 @@ use tokio::net::UdpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::classifier::Classifier;
 use crate::translate;
 
 /// Requests of the data plane that may wait for the control plane.
@@ -66,6 +67,7 @@ struct Server {
     policy: Arc<Policy>,
     authority: Arc<Authority>,
     store: Store,
+    classifier: Arc<Classifier>,
     web: Option<Web>,
     config: Config,
 }
@@ -85,12 +87,20 @@ impl Server {
     /// told to stop before that.
     async fn start(config: Config) -> anyhow::Result<Option<Self>> {
         make_data_folder(&config.data)?;
+        let classifier = Arc::new(Classifier::start(&config)?);
         let store = Store::open(&config.data.join("bootstorm.db")).await?;
         let shared = Shared::new(&config)?;
         let machines = Machines::open(store.clone(), Arc::clone(&shared.policy)).await?;
         let machines = Arc::new(machines);
         let engine = start_engine(&config, &shared)?;
-        let web = start_web(&config, &shared, &engine, Arc::clone(&machines)).await?;
+        let web = start_web(
+            &config,
+            &shared,
+            &engine,
+            Arc::clone(&machines),
+            &classifier,
+        )
+        .await?;
         let syslog = start_syslog(config.listen.syslog).await;
         announce(&config, &engine, web.as_ref(), syslog)?;
         let clients = shared.clients.clone();
@@ -103,6 +113,7 @@ impl Server {
             policy: shared.policy,
             authority: shared.authority,
             store,
+            classifier,
             web,
             config,
         };
@@ -156,6 +167,7 @@ impl Server {
         };
         self.policy.set_rules(Rules::from(&config));
         self.engine.pacing().set(translate::pacing(&config));
+        self.classifier.configure(&config);
         self.ingest.rescan();
         self.pins.set_budget(translate::pin_budget(&config));
         let fixed = translate::needs_restart(&self.config, &config);
@@ -304,6 +316,7 @@ async fn start_web(
     shared: &Shared,
     engine: &Engine,
     machines: Arc<Machines>,
+    classifier: &Arc<Classifier>,
 ) -> anyhow::Result<Option<Web>> {
     let Some(listen) = config.listen.web.address() else {
         return Ok(None);
@@ -322,6 +335,7 @@ async fn start_web(
         authority: Arc::clone(&shared.authority),
         clients: shared.clients.clone(),
         machines,
+        classifier: Arc::clone(classifier) as Arc<dyn bootstorm_control::Classifier>,
         catalog: Arc::clone(&shared.catalog),
         metrics: Arc::clone(&shared.metrics),
         about: Arc::new(about),

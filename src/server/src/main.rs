@@ -1,6 +1,7 @@
 //! `bootstorm`: the network-boot server and the tools around it.
 #![forbid(unsafe_code)]
 
+mod classifier;
 mod cli;
 mod compose;
 mod network;

@@ -4,8 +4,10 @@
 //! reason codes are found in a small table without a lock. Only the first sight of a reason code
 //! allocates.
 
+mod classifier;
 mod memory;
 mod pacing;
+mod tls;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,13 +20,17 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::codes::{Codes, Label};
 use crate::event::Protocol;
+pub use classifier::{Classifier, Place};
 pub use memory::Memory;
 pub use pacing::Pacing;
+pub use tls::{KernelTls, KeyExchange, Tls};
 
 /// The metrics of this process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// What was passed and dropped before anything read it.
+    pub classifier: Classifier,
     /// DHCP.
     pub dhcp: Dhcp,
     /// TFTP.
@@ -62,6 +68,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("bootstorm");
         let r = &mut registry;
+        let classifier = Classifier::register(r);
         let dhcp = Dhcp::register(r);
         let tftp = Tftp::register(r);
         let http = Http::register(r);
@@ -86,6 +93,7 @@ impl Metrics {
         r.register("build", "The running program", build);
         Self {
             registry,
+            classifier,
             dhcp,
             tftp,
             http,
@@ -294,74 +302,6 @@ impl Http {
             active: HTTP.map(|p| one(&active, "protocol", p)),
             sent_bytes: HTTP.map(|p| one(&sent, "protocol", p)),
             refused: Codes::new(&refused, [("reason", "")], &[]),
-        }
-    }
-}
-
-/// How a TLS client and the server agreed on a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyExchange {
-    /// Elliptic curves: TLS 1.3 and iPXE since 2024.
-    Ecdhe,
-    /// Finite fields: UEFI firmware up to 2025.
-    Dhe,
-}
-
-/// What came of asking the kernel to seal the records of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KernelTls {
-    /// It does.
-    Taken,
-    /// We go on doing it.
-    Kept,
-    /// The connection ended.
-    Failed,
-}
-
-/// TLS of the boot endpoint.
-#[derive(Debug)]
-pub struct Tls {
-    done: [Counter; 2],
-    kernel: [Counter; 3],
-    failed: Codes<1>,
-}
-
-impl Tls {
-    /// A handshake was completed.
-    pub fn done(&self, key_exchange: KeyExchange) {
-        self.done[key_exchange as usize].inc();
-    }
-
-    /// A handshake failed.
-    pub fn failed(&self, reason: &'static str) {
-        self.failed.count(reason);
-    }
-
-    /// The kernel was asked to seal.
-    pub fn kernel(&self, outcome: KernelTls) {
-        self.kernel[outcome as usize].inc();
-    }
-
-    fn register(r: &mut Registry) -> Self {
-        let kernel = family(
-            r,
-            "tls_kernel",
-            "Large responses for which the kernel was asked to seal (tls.kernel), by outcome",
-        );
-        let done = family(
-            r,
-            "tls_handshakes",
-            "Completed handshakes of the boot endpoint by key exchange",
-        );
-        let failed = family(
-            r,
-            "tls_failures",
-            "Failed handshakes of the boot endpoint, by reason code",
-        );
-        Self {
-            kernel: ["taken", "kept", "failed"].map(|o| one(&kernel, "outcome", o)),
-            done: ["ecdhe", "dhe"].map(|kx| one(&done, "key_exchange", kx)),
-            failed: Codes::new(&failed, [("reason", "")], &[]),
         }
     }
 }

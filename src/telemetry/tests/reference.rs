@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use bootstorm_telemetry::metrics::Metrics;
+use bootstorm_telemetry::metrics::{Metrics, Place};
 
 #[test]
 fn the_reference_page_lists_every_metric() {
@@ -27,6 +27,8 @@ fn the_reference_page_lists_every_metric() {
 /// The reference page, from what a scraper is shown.
 fn reference(metrics: &Metrics) -> String {
     let sample = "test.sample";
+    metrics.classifier.total(Place::Xdp, sample, sample, (1, 1));
+    metrics.classifier.attached([(sample, sample)]);
     metrics.dhcp.ignored(sample);
     metrics.dhcp.malformed(sample);
     metrics.tftp.refused(sample);

@@ -19,7 +19,7 @@ use super::problem::Problem;
 use super::router::Shared;
 use crate::clients::{Detail, Phase, Summary};
 
-type Answer<T> = Result<Json<T>, Problem>;
+pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
 /// Items of a page when the request names no limit, and at most.
 const LIMIT: usize = 100;
@@ -59,9 +59,9 @@ struct CatalogView {
 }
 
 #[derive(Serialize)]
-struct ReasonView {
-    code: &'static str,
-    text: String,
+pub(super) struct ReasonView {
+    pub(super) code: &'static str,
+    pub(super) text: String,
 }
 
 pub(super) async fn about(State(shared): State<Arc<Shared>>) -> Json<AboutView> {
@@ -372,7 +372,7 @@ fn phase(name: &str) -> Result<Phase, Problem> {
     })
 }
 
-fn mac(text: &str) -> Result<MacAddress, Problem> {
+pub(super) fn mac(text: &str) -> Result<MacAddress, Problem> {
     text.parse()
         .map_err(|e: bootstorm_proto::types::NotAnAddress| {
             Problem::bad_request("web.bad-mac", e.to_string())
@@ -388,6 +388,6 @@ fn bad_query(rejection: QueryRejection) -> Problem {
     Problem::bad_request("web.bad-query", rejection.body_text())
 }
 
-fn time(at: SystemTime) -> Timestamp {
+pub(super) fn time(at: SystemTime) -> Timestamp {
     Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod auth;
+mod classifier;
 mod connection;
 mod problem;
 mod router;
@@ -17,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::{AdminToken, Authority, Clients, ControlError, Machines};
+use crate::{AdminToken, Authority, Classifier, Clients, ControlError, Machines};
 
 /// Where the web service listens.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,8 @@ pub struct WebSeams {
     pub clients: Clients,
     /// Machines of the store.
     pub machines: Arc<Machines>,
+    /// The packet classifier.
+    pub classifier: Arc<dyn Classifier>,
     /// Entries.
     pub catalog: Arc<Catalog>,
     /// Metrics.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::auth::Auth;
 use super::connection::Peer;
 use super::problem::Problem;
-use super::{WebSeams, api, stream};
+use super::{WebSeams, api, classifier, stream};
 
 /// What handlers share.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(super) fn router(seams: WebSeams, stopped: watch::Receiver<bool>) -> Router 
         .route("/api/v1/clients/{id}", get(api::client))
         .route("/api/v1/events", get(stream::events))
         .route("/api/v1/entries", get(api::entries))
+        .route("/api/v1/classifier", get(classifier::classifier))
+        .route("/api/v1/classifier/{mac}", get(classifier::machine))
         .route("/api/v1/machines", get(api::machines))
         .route(
             "/api/v1/machines/{mac}",
@@ -119,6 +121,7 @@ async fn front() -> &'static str {
          /api/v1/events         the same as server-sent events\n\
          /api/v1/entries        what can be booted\n\
          /api/v1/machines       machines of the database; PUT /api/v1/machines/MAC assigns\n\
+         /api/v1/classifier     packets that were passed and dropped, and by which rules\n\
          /metrics               OpenMetrics\n\
          /healthz               ok\n"
     )
@@ -141,6 +144,7 @@ fn measure(seams: &WebSeams) {
     metrics
         .certificate_expiry
         .set(metrics::unix_seconds(not_after));
+    classifier::measure(&*seams.classifier, metrics);
     let catalog = seams.catalog.snapshot();
     let (files, bytes) = catalog
         .files()

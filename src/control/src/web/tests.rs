@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 use super::*;
 use lab::{MAC, lab, talk, until};
 
+mod classifier;
 mod lab;
 
 #[tokio::test]
@@ -42,6 +43,7 @@ async fn only_health_and_local_metrics_are_open() {
         ("/api/v1/events", "", 401),
         ("/api/v1/entries", "", 401),
         ("/api/v1/machines", "", 401),
+        ("/api/v1/classifier", "", 401),
         ("/nothing", "", 401),
         ("/nothing", &*right, 404),
         ("//metrics", "", 401),

@@ -53,6 +53,7 @@ pub(super) async fn lab() -> Lab {
         authority: Arc::clone(&authority),
         clients: Clients::start(receiver, Arc::clone(&metrics)).unwrap(),
         machines: Arc::new(machines),
+        classifier: Arc::new(super::classifier::Scene::new()),
         catalog,
         metrics: Arc::clone(&metrics),
         about: Arc::new(About {

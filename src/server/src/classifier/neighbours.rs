@@ -1,0 +1,96 @@
+//! Who else on this host may want the packets that the classifier would drop.
+
+use std::fs;
+use std::path::Path;
+
+use bootstorm_config::Config;
+use bootstorm_engine::udp_holder;
+
+/// A line for each neighbour. To be asked before the own ports are open.
+pub(crate) fn look(config: &Config, interfaces: &[(String, u32)]) -> Vec<String> {
+    let dhcp = config.listen.dhcp.address();
+    let port = dhcp.and_then(|dhcp| {
+        let holder = udp_holder(dhcp.port())?;
+        Some(format!("UDP port {} is taken{holder}", dhcp.port()))
+    });
+    let uppers = interfaces.iter().flat_map(|(name, _)| {
+        let uppers = uppers(&Path::new("/sys/class/net").join(name));
+        uppers
+            .into_iter()
+            .map(move |(upper, kind)| format!("{name} is a port of {upper} ({kind})"))
+    });
+    port.into_iter().chain(uppers).collect()
+}
+
+/// Interfaces that take packets from this one, with their kinds: a bridge, a bond, a macvlan. VLANs
+/// do not count: what is for their own ports on this host is found there.
+fn uppers(interface: &Path) -> Vec<(String, String)> {
+    let Ok(entries) = fs::read_dir(interface) else {
+        return Vec::new();
+    };
+    let mut found: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let upper = name.strip_prefix("upper_")?.to_owned();
+            let kind = kind(&entry.path());
+            (kind != "vlan").then_some((upper, kind))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// `bridge`, `bond`, `macvlan`, `vlan` and so on, as the kernel names it.
+fn kind(interface: &Path) -> String {
+    let uevent = fs::read_to_string(interface.join("uevent")).unwrap_or_default();
+    let kind = uevent
+        .lines()
+        .find_map(|line| line.strip_prefix("DEVTYPE="));
+    kind.unwrap_or("another interface").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bridges_and_bonds_are_told_and_vlans_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let interface = folder.path().join("eth0");
+        fs::create_dir(&interface).unwrap();
+        assert_eq!(uppers(&interface), []);
+        for (name, uevent) in [
+            ("br0", "DEVTYPE=bridge\nINTERFACE=br0\n"),
+            ("eth0.5", "DEVTYPE=vlan\n"),
+            ("team0", "INTERFACE=team0\n"),
+        ] {
+            let upper = folder.path().join(name);
+            fs::create_dir(&upper).unwrap();
+            fs::write(upper.join("uevent"), uevent).unwrap();
+            std::os::unix::fs::symlink(&upper, interface.join(format!("upper_{name}"))).unwrap();
+        }
+        let expected = [("br0", "bridge"), ("team0", "another interface")];
+        assert_eq!(
+            uppers(&interface),
+            expected.map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+        );
+        assert_eq!(uppers(&folder.path().join("gone")), []);
+    }
+
+    #[test]
+    fn a_dhcp_server_on_this_host_is_told_by_its_port() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let mut config = Config::for_user();
+        config.listen.set(&format!("dhcp=:{port}")).unwrap();
+        let lines = look(&config, &[]);
+        assert_eq!(lines.len(), 1);
+        assert!(
+            lines[0].starts_with(&format!("UDP port {port} is taken by ")),
+            "{lines:?}"
+        );
+        config.listen.set("dhcp=off").unwrap();
+        assert_eq!(look(&config, &[]), [""; 0]);
+    }
+}
