@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use bootstorm_e2e::cases::{self, Case};
+use bootstorm_e2e::cases::{self, Case, Subject};
 use bootstorm_e2e::run::{self, Options};
 use bootstorm_e2e::{command, packages};
 
@@ -31,6 +31,16 @@ pub(crate) struct Arguments {
     /// A server binary to test instead of building one
     #[arg(long, value_name = "FILE", env = "BOOTSTORM")]
     server: Option<PathBuf>,
+    /// A `bootstorm-load` to test with instead of building one
+    #[arg(long, value_name = "FILE", env = "BOOTSTORM_LOAD")]
+    load: Option<PathBuf>,
+}
+
+/// Programs that were built already; the others are built.
+#[derive(Debug, Default)]
+pub(crate) struct Programs {
+    pub(crate) server: Option<PathBuf>,
+    pub(crate) load: Option<PathBuf>,
 }
 
 /// How many of each there were.
@@ -69,7 +79,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let selected = select(arguments)?;
-    let count = boot(&selected, arguments.server.clone(), arguments.keep)?;
+    let programs = Programs {
+        server: arguments.server.clone(),
+        load: arguments.load.clone(),
+    };
+    let count = boot(&selected, programs, arguments.keep)?;
     println!("{count}");
     let bad = count.failed > 0 || (arguments.require && count.skipped > 0);
     Ok(if bad {
@@ -80,11 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Boots the cases; where that cannot be done every one is skipped, and the reason said.
-pub(crate) fn boot(
-    selected: &[&'static Case],
-    server: Option<PathBuf>,
-    keep: bool,
-) -> Result<Count> {
+pub(crate) fn boot(selected: &[&'static Case], programs: Programs, keep: bool) -> Result<Count> {
     let start = Instant::now();
     if let Some(reason) = impossible() {
         println!("  skipped: {reason}");
@@ -93,12 +103,22 @@ pub(crate) fn boot(
             ..Count::default()
         });
     }
-    let server = match server {
+    let server = match programs.server {
         Some(file) => file.canonicalize()?,
         None => workspace::build_server()?,
     };
+    let simulated = |case: &&Case| matches!(case.subject, Subject::Flood(_));
+    let load = match programs.load {
+        Some(file) => Some(file.canonicalize()?),
+        None if selected.iter().any(simulated) => {
+            println!("Building the simulated machines");
+            Some(workspace::build("bootstorm-load", "bootstorm-load")?)
+        }
+        None => None,
+    };
     let options = Options {
         server,
+        load,
         folder: workspace::target().join("e2e"),
         keep,
     };

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use bootstorm_e2e::cases;
 use bootstorm_e2e::{command, packages};
 
-use crate::e2e::{self, Count};
+use crate::e2e::{self, Count, Programs};
 use crate::{deny, docs, fuzz, tidy, workspace};
 
 #[derive(clap::Args)]
@@ -241,7 +241,11 @@ fn firmware(arguments: &Arguments) -> Result<Count> {
     } else {
         &cases::ALL[..cases::FIRST]
     };
-    e2e::boot(&cases.iter().collect::<Vec<_>>(), None, false)
+    e2e::boot(
+        &cases.iter().collect::<Vec<_>>(),
+        Programs::default(),
+        false,
+    )
 }
 
 fn pass(command: &mut Command) -> Result<()> {

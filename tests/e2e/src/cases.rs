@@ -1,6 +1,7 @@
 //! The matrix: what boots from what, over what.
 
 use crate::check::Check;
+use crate::flood::Xdp;
 use crate::lab::{Lan, Subnet};
 use crate::qemu::{Firmware, Try};
 use crate::suite::Suite;
@@ -44,6 +45,9 @@ pub enum Subject {
     /// A suite's kernel with the server inside, to use its TLS. What the case says of firmware and
     /// network means nothing.
     KernelTls(Suite),
+    /// Simulated machines beside a flood, with the classifier attached in this way. Of what the
+    /// case says only the programs mean something.
+    Flood(Xdp),
 }
 
 /// Network boot programs and where they are from.
@@ -81,6 +85,12 @@ const BASE: Case = Case {
     config: None,
     ending: Ending::Marker,
     checks: &[],
+};
+
+const FLOOD: Case = Case {
+    about: "50 machines boot beside 200,000 frames a second, with XDP",
+    subject: Subject::Flood(Xdp::Native),
+    ..BASE
 };
 
 const HTTPS_BOOT: Case = Case {
@@ -129,6 +139,16 @@ pub const ALL: &[Case] = &[
         first: Try::Http,
         checks: &[Check::ProgramByHttp],
         ..BASE
+    },
+    Case {
+        name: "flood-xdp",
+        ..FLOOD
+    },
+    Case {
+        name: "flood-user",
+        about: "the same with the limits in user space",
+        subject: Subject::Flood(Xdp::Off),
+        ..FLOOD
     },
     Case {
         name: "uefi-https-boot-2022",

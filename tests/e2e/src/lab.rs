@@ -6,6 +6,7 @@
 //!                    ├── near (bridge) ── taps of machines, 10.99.0.100 ... 200
 //!  server 10.99.0.2 ─┤
 //!                    ├── storm 10.99.0.4 | 10.99.8.0/21, simulated machines (only where asked for)
+//!                    ├── flood 10.99.0.5, who means no good (only where asked for)
 //!                    └── relay 10.99.0.3 | 10.99.1.1 ── far (bridge) ── taps, 10.99.1.100 ... 200
 //! ```
 //!
@@ -30,6 +31,8 @@ pub const SERVER: &str = "10.99.0.2";
 pub const SERVER6: &str = "fd99::2";
 /// Address of the LAN's own DHCP server.
 pub const DHCP_SERVER: &str = "10.99.0.1";
+/// The relay agent of the simulated machines.
+pub const STORM: &str = "10.99.0.4";
 /// The relay as the far subnet sees it: giaddr of what it passes on.
 pub const RELAY: &str = "10.99.1.1";
 
@@ -49,6 +52,8 @@ pub enum Node {
     Relay,
     /// Simulated machines, behind a relay agent of their own.
     Storm,
+    /// Whoever floods the server.
+    Flood,
 }
 
 /// Where a machine is plugged in.
@@ -84,12 +89,13 @@ pub struct Lab {
 }
 
 impl Node {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Lan,
         Self::Dhcpd,
         Self::Server,
         Self::Relay,
         Self::Storm,
+        Self::Flood,
     ];
 
     const fn name(self) -> &'static str {
@@ -99,6 +105,7 @@ impl Node {
             Self::Server => "server",
             Self::Relay => "relay",
             Self::Storm => "storm",
+            Self::Flood => "flood",
         }
     }
 }
@@ -184,15 +191,34 @@ impl Lab {
     /// # Errors
     /// What `ip` says.
     pub fn plug_storm(&self) -> Result<()> {
-        self.plug(Node::Storm, "eth0", Subnet::Near, &["10.99.0.4/24"])?;
+        let address = format!("{STORM}/24");
+        self.plug(Node::Storm, "eth0", Subnet::Near, &[&address])?;
         let (storm, server) = (self.namespace(Node::Storm), self.namespace(Node::Server));
         line(&format!(
             "ip -n {storm} route add local 10.99.8.0/21 dev lo"
         ))?;
         line(&format!(
-            "ip -n {server} route add 10.99.8.0/21 via 10.99.0.4"
+            "ip -n {server} route add 10.99.8.0/21 via {STORM}"
         ))?;
         Ok(())
+    }
+
+    /// Plugs in whoever floods the server.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn plug_flood(&self) -> Result<()> {
+        self.plug(Node::Flood, "eth0", Subnet::Near, &["10.99.0.5/24"])
+    }
+
+    /// The Ethernet address of the server under test.
+    ///
+    /// # Errors
+    /// Its interface is not there.
+    pub fn server_mac(&self) -> Result<String> {
+        let mut cat = self.command(Node::Server, "cat");
+        let said = command::output(cat.arg("/sys/class/net/eth0/address"))?;
+        Ok(said.trim().to_owned())
     }
 
     /// Fails when a service of the lab itself has ended.

@@ -5,6 +5,7 @@
 //! packages  what the machine has to have         suite    firmware of Debian 12, 13 and sid
 //! lab       namespaces, bridges, DHCP, relay     qemu     machines with that firmware
 //! guest     kernel and initrd that print a marker
+//! flood     simulated machines beside a flood
 //! kernel_tls  a machine with server and clients inside
 //! server    `bootstorm serve`                    capture  what was on the wire
 //! cases     the matrix                           run      case by case
@@ -19,6 +20,7 @@ pub mod check;
 pub mod command;
 pub mod cpio;
 pub mod enrol;
+pub mod flood;
 pub mod guest;
 pub mod images;
 pub mod kernel_tls;

@@ -11,6 +11,7 @@ use crate::capture::Capture;
 use crate::cases::{Case, Ending, Subject};
 use crate::check::Evidence;
 use crate::enrol;
+use crate::flood::Flood;
 use crate::guest::Guest;
 use crate::images;
 use crate::kernel_tls;
@@ -32,6 +33,8 @@ const UUID: &str = "11223344-5566-7788-99aa-bbccddeeff00";
 pub struct Options {
     /// The server binary.
     pub server: PathBuf,
+    /// `bootstorm-load`, for cases with simulated machines.
+    pub load: Option<PathBuf>,
     /// Where firmware is kept and cases leave their files.
     pub folder: PathBuf,
     /// Keep the files of passed cases as well.
@@ -110,17 +113,48 @@ fn boot(
 ) -> Result<Duration> {
     empty(folder)?;
     let nonce = nonce()?;
-    if let Subject::KernelTls(suite) = case.subject {
-        let marker = (case.name, nonce.as_str());
-        let (time, kernel) = kernel_tls::run(suite, shelf, &options.server, folder, marker)?;
-        *versions = kernel;
-        return Ok(time);
-    }
-    let cmdline = format!("console=ttyS0 e2e.case={} e2e.nonce={nonce}", case.name);
     let pictures = folder.join("images");
-    let programs = images::fill(&pictures, case.programs, guest, shelf, &cmdline)?;
-    *versions = format!("{}, {programs}", case.firmware.describe(shelf)?);
+    let fill = || {
+        let cmdline = format!("console=ttyS0 e2e.case={} e2e.nonce={nonce}", case.name);
+        images::fill(&pictures, case.programs, guest, shelf, &cmdline)
+    };
+    match case.subject {
+        Subject::KernelTls(suite) => {
+            let marker = (case.name, nonce.as_str());
+            let (time, kernel) = kernel_tls::run(suite, shelf, &options.server, folder, marker)?;
+            *versions = kernel;
+            Ok(time)
+        }
+        Subject::Flood(xdp) => {
+            fill()?;
+            let flood = Flood {
+                xdp,
+                server: &options.server,
+                load: options.load.as_deref().context("no bootstorm-load")?,
+                images: pictures,
+                entry: images::ENTRY,
+                folder,
+            };
+            let (time, figures) = flood.run()?;
+            *versions = figures;
+            Ok(time)
+        }
+        Subject::Firmware => {
+            let programs = fill()?;
+            *versions = format!("{}, {programs}", case.firmware.describe(shelf)?);
+            boot_firmware(case, options, shelf, pictures, folder, &nonce)
+        }
+    }
+}
 
+fn boot_firmware(
+    case: &Case,
+    options: &Options,
+    shelf: &Shelf,
+    pictures: PathBuf,
+    folder: &Path,
+    nonce: &str,
+) -> Result<Duration> {
     let mut lab = Lab::start(folder, case.lan)?;
     if case.plain_rom {
         rom::disguise(&lab)?;

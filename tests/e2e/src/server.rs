@@ -14,6 +14,8 @@ use crate::stop;
 const START: Duration = Duration::from_secs(60);
 /// The server lets transfers end for 30 s; those that the machine gave up take their time-out.
 const DRAIN: Duration = Duration::from_secs(45);
+/// USER_HZ, the same on every Linux.
+const TICKS_PER_SECOND: u32 = 100;
 
 /// How to start it.
 #[derive(Debug, Clone, Default)]
@@ -103,6 +105,17 @@ impl Server {
         )
     }
 
+    /// Processor time of all its threads up to here.
+    ///
+    /// # Errors
+    /// It is not running any more.
+    pub fn cpu(&self) -> Result<Duration> {
+        let stat = command::read(&PathBuf::from(format!("/proc/{}/stat", self.process.id())))?;
+        ticks(&stat)
+            .map(|ticks| Duration::from_secs(ticks) / TICKS_PER_SECOND)
+            .with_context(|| format!("what is /proc/PID/stat? {stat}"))
+    }
+
     /// The folder given as `--data`.
     #[must_use]
     pub fn data(&self) -> &Path {
@@ -125,5 +138,26 @@ impl Server {
     fn curl(&self, lab: &Lab, args: &[&str]) -> Result<String> {
         let mut curl = lab.command(Node::Server, "curl");
         command::output(curl.args(["-sS", "--fail", "--max-time", "10"]).args(args))
+    }
+}
+
+/// utime and stime, fields 14 and 15 of /proc/PID/stat; the second one may hold blanks.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, behind_name) = stat.rsplit_once(')')?;
+    let mut fields = behind_name.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ticks;
+
+    #[test]
+    fn processor_time_is_found_behind_a_name_with_blanks() {
+        let stat = "12 (a b) c) S 1 12 12 0 -1 4194560 9 0 0 0 250 31 0 0 20 0 8 0 1";
+        assert_eq!(ticks(stat), Some(281));
+        assert_eq!(ticks("12"), None);
     }
 }

@@ -1,0 +1,290 @@
+//! Simulated machines that boot while something floods the server.
+//!
+//! The machines boot twice: once in peace, so that the server knows them, and once beside
+//! [`RATE`] frames a second of rubbish and of DISCOVERs of machines that do not exist, on the same
+//! network. On a small host sender, server and machines share the same processors: what was really
+//! sent is part of the result.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::command;
+use crate::lab::{Lab, Lan, Node, SERVER, STORM};
+use crate::process::Running;
+use crate::server::{Server, Setup};
+use crate::stop;
+
+/// Machines that boot.
+const MACHINES: u64 = 50;
+/// Frames a second that are offered.
+const RATE: u64 = 200_000;
+/// Less is no flood, and the case fails: what it would show is not what it says.
+const RATE_MIN: f64 = 100_000.0;
+/// Firmware gives up after 60 s, and a machine after its last step's repetitions.
+const PATIENCE: Duration = Duration::from_secs(75);
+/// The web service has told the data plane by then which machines are known.
+const KNOWN_AFTER: Duration = Duration::from_secs(2);
+
+/// How the classifier is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Xdp {
+    /// In native mode, and nothing else will do.
+    Native,
+    /// Not at all: the limits hold in user space.
+    Off,
+}
+
+impl Xdp {
+    /// The word of the configuration file.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// The programs and files of a case.
+#[derive(Debug)]
+pub struct Flood<'a> {
+    /// How the classifier is attached.
+    pub xdp: Xdp,
+    /// `bootstorm`.
+    pub server: &'a Path,
+    /// `bootstorm-load`.
+    pub load: &'a Path,
+    /// The images folder, filled.
+    pub images: PathBuf,
+    /// The entry that the machines boot.
+    pub entry: &'a str,
+    /// Where logs go.
+    pub folder: &'a Path,
+}
+
+impl Flood<'_> {
+    /// Boots the machines in peace and beside the flood, and prints what was measured as rows of a
+    /// table. Gives the slowest boot beside the flood.
+    ///
+    /// # Errors
+    /// A machine did not boot, or no flood of [`RATE_MIN`] could be sent here.
+    pub fn run(self) -> Result<(Duration, String)> {
+        let mut lab = Lab::start(self.folder, Lan::V4)?;
+        lab.plug_storm()?;
+        lab.plug_flood()?;
+        let server = Server::start(
+            &lab,
+            &Setup {
+                program: self.server.to_owned(),
+                images: self.images.clone(),
+                boot: Some(self.entry.to_owned()),
+                config: Some(format!("xdp = \"{}\"\n", self.xdp.name())),
+            },
+        )?;
+        let start = Usage::of(&server, &lab)?;
+        let calm = self.boot(&lab, "calm")?;
+        calm.check().context("before the flood")?;
+        std::thread::sleep(KNOWN_AFTER);
+
+        let before = Usage::of(&server, &lab)?;
+        let mut sender = self.start_sender(&lab)?;
+        let storm = self.boot(&lab, "flooded")?;
+        let sent = sent(&mut sender)?;
+        let after = Usage::of(&server, &lab)?;
+        lab.check()?;
+        server.stop()?;
+
+        println!("{TABLE}");
+        let mode = self.xdp.name();
+        println!("{}", calm.row(mode, 0.0, before.since(&start)));
+        println!("{}", storm.row(mode, sent, after.since(&before)));
+        ensure!(
+            sent >= RATE_MIN,
+            "this host sent {sent:.0} frames a second; below {RATE_MIN} it is no flood"
+        );
+        storm.check().context("beside the flood")?;
+        Ok((
+            storm.slowest,
+            format!(
+                "beside {sent:.0} frames a second; the same without: {:.1?}",
+                calm.slowest
+            ),
+        ))
+    }
+
+    /// Boots all machines to the end.
+    fn boot(&self, lab: &Lab, name: &str) -> Result<Storm> {
+        let scenario = self.folder.join("storm.toml");
+        let patience = PATIENCE.as_secs();
+        fs::write(
+            &scenario,
+            format!(
+                "server = \"{SERVER}\"\nrelay = \"{STORM}\"\nfirst_address = \"10.99.8.1\"\n\
+                 machines = {MACHINES}\nramp_ms = 2000\nfirmware = \"mixed\"\n\
+                 patience_s = {patience}\n"
+            ),
+        )?;
+        let mut command = lab.command(Node::Storm, self.load);
+        command.arg("--json").arg(&scenario);
+        let mut storm = Running::start(name, self.folder, command)?;
+        let limit = PATIENCE + Duration::from_secs(15);
+        stop::wait_for("end of the simulated machines", limit, || storm.ended())?;
+        Storm::read(&command::read(storm.stdout())?)
+            .with_context(|| command::read(storm.stderr()).unwrap_or_default())
+    }
+
+    /// Starts the flood and waits until it has run for a second.
+    fn start_sender(&self, lab: &Lab) -> Result<Running> {
+        let mut command = lab.command(Node::Flood, self.load);
+        command
+            .args(["flood", "--interface", "eth0", "--kind", "junk,spoofed"])
+            .args(["--to", "255.255.255.255", "--to-mac", &lab.server_mac()?])
+            .args(["--rate", &RATE.to_string(), "--seconds", "600", "--json"]);
+        let mut sender = Running::start("flood", self.folder, command)?;
+        let log = sender.stderr().to_owned();
+        stop::wait_for("flood", Duration::from_secs(30), || {
+            sender.check()?;
+            Ok(command::read(&log)?.contains("a second").then_some(()))
+        })?;
+        Ok(sender)
+    }
+}
+
+/// Ends the flood; gives the frames a second that it really sent.
+fn sent(sender: &mut Running) -> Result<f64> {
+    sender.check()?;
+    sender.stop()?;
+    let said: Value = serde_json::from_str(&command::read(sender.stdout())?)
+        .context("the flood's report is no JSON")?;
+    said["rate"].as_f64().context("the flood tells no rate")
+}
+
+/// What became of the simulated machines.
+#[derive(Debug, PartialEq)]
+struct Storm {
+    booted: u64,
+    /// The slowest boot, from its own power button to the last byte.
+    slowest: Duration,
+    /// From the first DISCOVER to the offer, median and 99th percentile.
+    offer: (Duration, Duration),
+    failures: String,
+}
+
+impl Storm {
+    fn read(report: &str) -> Result<Self> {
+        let report: Value = serde_json::from_str(report).context("the report is no JSON")?;
+        let seconds = |phase: &str, figure: &str| {
+            Duration::from_secs_f64(report["phases"][phase][figure].as_f64().unwrap_or(0.0))
+        };
+        Ok(Self {
+            booted: report["phases"]["booted"]["count"].as_u64().unwrap_or(0),
+            slowest: seconds("booted", "max_s"),
+            offer: (seconds("offered", "p50_s"), seconds("offered", "p99_s")),
+            failures: report["failures"].to_string(),
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        ensure!(
+            self.booted == MACHINES,
+            "{} of {MACHINES} machines booted: {}",
+            self.booted,
+            self.failures
+        );
+        Ok(())
+    }
+
+    fn row(&self, xdp: &str, sent: f64, spent: Spent) -> String {
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+        format!(
+            "  | {xdp} | {sent:.0} | {} | {:.2} | {:.1} | {:.1} | {:.1} of {:.1} | {} |",
+            self.booted,
+            self.slowest.as_secs_f64(),
+            milliseconds(self.offer.0),
+            milliseconds(self.offer.1),
+            spent.cpu.as_secs_f64(),
+            spent.time.as_secs_f64(),
+            spent.lost,
+        )
+    }
+}
+
+const TABLE: &str = "  | `--xdp` | frames/s beside | machines booted | slowest boot, s | offer after, ms | 99 % within, ms | server CPU, s of s | lost in sockets |
+  |---|---|---|---|---|---|---|---|";
+
+/// What the server has used up since it started.
+#[derive(Debug, Clone, Copy)]
+struct Usage {
+    at: Instant,
+    cpu: Duration,
+    /// Datagrams for which a socket had no room.
+    lost: u64,
+}
+
+impl Usage {
+    fn of(server: &Server, lab: &Lab) -> Result<Self> {
+        let mut cat = lab.command(Node::Server, "cat");
+        let sockets = command::output(cat.arg("/proc/net/udp"))?;
+        Ok(Self {
+            at: Instant::now(),
+            cpu: server.cpu()?,
+            lost: lost(&sockets),
+        })
+    }
+
+    fn since(self, before: &Self) -> Spent {
+        Spent {
+            time: self.at - before.at,
+            cpu: self.cpu.saturating_sub(before.cpu),
+            lost: self.lost.saturating_sub(before.lost),
+        }
+    }
+}
+
+/// What it used up in a while.
+#[derive(Debug, Clone, Copy)]
+struct Spent {
+    time: Duration,
+    cpu: Duration,
+    lost: u64,
+}
+
+/// The last column of /proc/net/udp, over all sockets.
+fn lost(sockets: &str) -> u64 {
+    let drops = |line: &str| line.split_whitespace().next_back()?.parse::<u64>().ok();
+    sockets.lines().skip(1).filter_map(drops).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_of_all_sockets_are_added_up() {
+        let sockets = "  sl  local_address rem_address st tx_queue ref pointer drops\n\
+                       1: 00000000:0043 00000000:0000 07 00000000 2 000000 17\n\
+                       2: 00000000:0045 00000000:0000 07 00000000 2 000000 4\n";
+        assert_eq!(lost(sockets), 21);
+        assert_eq!(lost(""), 0);
+    }
+
+    #[test]
+    fn a_storm_without_all_machines_is_an_error_with_its_reasons() {
+        let report = |count: u64| {
+            format!(
+                r#"{{"phases": {{"booted": {{"count": {count}, "max_s": 3.5}},
+                "offered": {{"p50_s": 0.002, "p99_s": 4.0}}}}, "failures": {{"no offer": 1}}}}"#
+            )
+        };
+        let all = Storm::read(&report(MACHINES)).unwrap();
+        all.check().unwrap();
+        assert_eq!(all.slowest, Duration::from_millis(3500));
+        assert_eq!(all.offer.1, Duration::from_secs(4));
+        let error = Storm::read(&report(MACHINES - 1)).unwrap().check();
+        assert!(error.unwrap_err().to_string().contains("no offer"));
+        assert!(Storm::read("").is_err());
+    }
+}
