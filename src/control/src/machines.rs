@@ -1,14 +1,14 @@
 //! What people say of machines: names and assignments, kept in the store, obeyed by the policy.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bootstorm_policy::{Assignment, Policy};
 use bootstorm_proto::types::MacAddress;
-use bootstorm_store::{MachineRecord, Sighting, Store, StoreError};
+use bootstorm_store::{MACHINES_MAX, MachineRecord, Sighting, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::{Mutex, broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clients::{Client, Clients, Update};
@@ -20,6 +20,7 @@ pub struct Machines {
     policy: Arc<Policy>,
     /// One change at a time, so that the policy never goes back to an older list.
     changing: Mutex<()>,
+    known: watch::Sender<HashSet<MacAddress>>,
 }
 
 impl Machines {
@@ -28,13 +29,22 @@ impl Machines {
     /// # Errors
     /// What the database says.
     pub async fn open(store: Store, policy: Arc<Policy>) -> Result<Self, StoreError> {
+        let known = store.known().await?.into_iter().collect();
         let machines = Self {
             store,
             policy,
             changing: Mutex::new(()),
+            known: watch::Sender::new(known),
         };
         machines.obey().await?;
         Ok(machines)
+    }
+
+    /// Machines that booted here, or that somebody named or assigned something; changes when one
+    /// more does.
+    #[must_use]
+    pub fn known(&self) -> watch::Receiver<HashSet<MacAddress>> {
+        self.known.subscribe()
     }
 
     /// Says what a machine boots: an entry's id, `local`, `menu`, or nothing of its own.
@@ -44,6 +54,7 @@ impl Machines {
     pub async fn assign(&self, mac: MacAddress, boot: Option<&str>) -> Result<(), StoreError> {
         let _turn = self.changing.lock().await;
         self.store.assign(mac, boot).await?;
+        self.knows([mac]);
         self.obey().await
     }
 
@@ -52,7 +63,9 @@ impl Machines {
     /// # Errors
     /// What the database says.
     pub async fn rename(&self, mac: MacAddress, name: Option<&str>) -> Result<(), StoreError> {
-        self.store.rename(mac, name).await
+        self.store.rename(mac, name).await?;
+        self.knows([mac]);
+        Ok(())
     }
 
     /// One machine.
@@ -89,7 +102,7 @@ impl Machines {
         loop {
             tokio::select! {
                 update = updates.recv() => match update {
-                    Ok(update) => seen.extend(sighting(&update.client)),
+                    Ok(update) => take_note(&mut seen, &update.client),
                     // Those that were missed are seen again or were quick.
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => break,
@@ -102,6 +115,7 @@ impl Machines {
 
     async fn note(&self, seen: &mut HashMap<MacAddress, Sighting>) {
         let batch: Vec<_> = seen.drain().map(|(_, sighting)| sighting).collect();
+        self.knows(batch.iter().filter(|s| s.has_booted).map(|s| s.mac));
         if batch.is_empty() {
             return;
         }
@@ -112,6 +126,16 @@ impl Machines {
                 "not noted: {error}"
             );
         }
+    }
+
+    /// A name or an assignment that is taken away leaves the machine known until the next start.
+    fn knows(&self, machines: impl IntoIterator<Item = MacAddress>) {
+        self.known.send_if_modified(|known| {
+            let before = known.len();
+            let room = (MACHINES_MAX as usize).saturating_sub(before);
+            known.extend(machines.into_iter().take(room));
+            known.len() > before
+        });
     }
 
     async fn obey(&self) -> Result<(), StoreError> {
@@ -128,14 +152,17 @@ impl Machines {
 
 const FLUSH: Duration = Duration::from_secs(2);
 
-fn sighting(client: &Client) -> Option<(MacAddress, Sighting)> {
-    let mac = client.mac?;
+fn take_note(seen: &mut HashMap<MacAddress, Sighting>, client: &Client) {
+    let Some(mac) = client.mac else { return };
+    // A machine that begins anew has booted all the same.
+    let before = seen.get(&mac).is_some_and(|sighting| sighting.has_booted);
     let sighting = Sighting {
         mac,
         guid: client.guid,
         arch: client.arch,
         phase: client.phase.name().to_owned(),
+        has_booted: before || client.has_booted(),
         at: client.last_seen,
     };
-    Some((mac, sighting))
+    seen.insert(mac, sighting);
 }

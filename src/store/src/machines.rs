@@ -17,6 +17,8 @@ pub struct Sighting {
     pub arch: Option<ClientArch>,
     /// How far its boot has come, in one word.
     pub phase: String,
+    /// Something arrived at it: it did not only ask.
+    pub has_booted: bool,
     /// When.
     pub at: SystemTime,
 }

@@ -17,8 +17,8 @@ use sqlx::sqlite::{
 use crate::machines::to_millis;
 use crate::{MachineRecord, Sighting, StoreError};
 
-/// The most machines that are kept. Beyond it, those that were longest not seen and have neither
-/// name nor assignment are forgotten: a flood with invented addresses must not fill the disk.
+/// The most machines that are kept. Beyond it, those that have neither name nor assignment are
+/// forgotten, first those that never booted, of them those that were longest not seen: a flood with invented addresses must not fill the disk.
 pub const MACHINES_MAX: u32 = 200_000;
 
 /// The most machines that one page holds.
@@ -85,12 +85,13 @@ impl Store {
             let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
             for sighting in sightings {
                 sqlx::query(
-                    "INSERT INTO machines (mac, guid, arch, phase, first_seen, last_seen) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?5) \
+                    "INSERT INTO machines (mac, guid, arch, phase, first_seen, last_seen, booted) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) \
                      ON CONFLICT (mac) DO UPDATE SET \
                      guid = coalesce(excluded.guid, guid), \
                      arch = coalesce(excluded.arch, arch), \
                      phase = excluded.phase, \
+                     booted = coalesce(booted, excluded.booted), \
                      last_seen = max(last_seen, excluded.last_seen)",
                 )
                 .bind(sighting.mac.to_string())
@@ -98,6 +99,7 @@ impl Store {
                 .bind(sighting.arch.map(|arch| i64::from(arch.0)))
                 .bind(beginning(&sighting.phase))
                 .bind(to_millis(sighting.at))
+                .bind(sighting.has_booted.then(|| to_millis(sighting.at)))
                 .execute(&mut *transaction)
                 .await?;
             }
@@ -185,6 +187,23 @@ impl Store {
         assignments.map_err(|e| self.fail(e))
     }
 
+    /// Machines that booted here, or that people named or assigned something.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn known(&self) -> Result<Vec<MacAddress>, StoreError> {
+        let rows: Vec<String> = sqlx::query_scalar(
+            "SELECT mac FROM machines \
+             WHERE booted IS NOT NULL OR name IS NOT NULL OR boot IS NOT NULL",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|e| self.fail(e))?;
+        let read = |mac: &String| mac.parse().map_err(|e| sqlx::Error::Decode(Box::new(e)));
+        let known: Result<_, _> = rows.iter().map(read).collect();
+        known.map_err(|e| self.fail(e))
+    }
+
     /// Writes the log back into the file and closes it.
     pub async fn close(self) {
         self.pool.close().await;
@@ -252,7 +271,7 @@ async fn forget_surplus(
     if surplus > 0 {
         sqlx::query(
             "DELETE FROM machines WHERE mac IN (SELECT mac FROM machines \
-             WHERE boot IS NULL AND name IS NULL ORDER BY last_seen LIMIT ?1)",
+             WHERE boot IS NULL AND name IS NULL ORDER BY booted IS NOT NULL, last_seen LIMIT ?1)",
         )
         .bind(surplus)
         .execute(connection)

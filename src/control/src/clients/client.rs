@@ -202,6 +202,11 @@ impl Client {
         self.phase >= Phase::Nbp
     }
 
+    /// Something arrived, so there is a machine where it says: it did not only ask.
+    pub(crate) fn has_booted(&self) -> bool {
+        self.bytes > 0 || self.entry.is_some()
+    }
+
     pub(super) fn takes_address(&mut self, ip: IpAddr) -> Option<IpAddr> {
         if self.addresses.first() == Some(&ip) {
             return None;

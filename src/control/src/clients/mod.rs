@@ -212,7 +212,7 @@ fn tell(
     sequence: &mut u64,
     metrics: &Metrics,
 ) {
-    let (changed, counts) = {
+    let (mut changed, counts) = {
         let mut table = shared.table();
         table.settle(SystemTime::now());
         (table.take_changed(), table.counts())
@@ -223,6 +223,8 @@ fn tell(
     if updates.receiver_count() == 0 {
         return;
     }
+    // Slow readers miss the first: rather those of a flood that only ask.
+    changed.sort_by_key(|client| client.is_under_way());
     for client in changed {
         *sequence += 1;
         // Fails only when the last reader has just left.

@@ -423,11 +423,20 @@ async fn machines_that_were_seen_are_noted_in_the_store() {
         ip: None,
         what,
     };
+    let mut known = machines.known();
+    assert!(known.borrow_and_update().is_empty());
     let boots = "debian".into();
     events.send(event(What::Script { boots })).unwrap();
+    let asks = BootEvent {
+        mac: "52:54:00:00:00:02".parse().ok(),
+        ..event(What::Leased)
+    };
+    events.send(asks).unwrap();
     // Without senders the table ends, and with it what follows the table.
     drop(events);
     following.await;
     let record = machines.get(MAC.parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(record.phase, "script");
+    assert!(known.has_changed().unwrap());
+    assert_eq!(*known.borrow(), [MAC.parse().unwrap()].into());
 }

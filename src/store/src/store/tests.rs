@@ -17,6 +17,7 @@ fn sighting(last: u16, phase: &str, seconds: u64) -> Sighting {
         guid: None,
         arch: None,
         phase: phase.to_owned(),
+        has_booted: phase == "booted",
         at: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
     }
 }
@@ -110,6 +111,37 @@ async fn a_flood_of_machines_drives_out_the_oldest_but_nothing_assigned() {
     assert!(left.iter().any(|m| m.boot.is_some()));
     assert!(left.iter().any(|m| m.name.is_some()));
     assert!(left.iter().any(|m| m.mac == mac(2001)));
+}
+
+#[tokio::test]
+async fn a_machine_is_known_once_it_booted_or_people_said_something_of_it() {
+    let (_folder, store) = fresh().await;
+    let seen = ["asked", "booted", "asked", "asked"];
+    for (number, phase) in seen.into_iter().enumerate() {
+        let one = [sighting(number as u16, phase, 1)];
+        store.seen(&one).await.unwrap();
+    }
+    store.seen(&[sighting(1, "asked", 2)]).await.unwrap();
+    store.rename(mac(2), Some("lab3-17")).await.unwrap();
+    store.assign(mac(3), Some("local")).await.unwrap();
+    store.assign(mac(9), Some("debian")).await.unwrap();
+    let mut known = store.known().await.unwrap();
+    known.sort();
+    assert_eq!(known, [1, 2, 3, 9].map(mac));
+}
+
+#[tokio::test]
+async fn machines_that_booted_outlive_a_flood_of_those_that_only_ask() {
+    let (_folder, mut store) = fresh().await;
+    store.machines_max = 100;
+    store.seen(&[sighting(0, "booted", 1)]).await.unwrap();
+    for batch in 0..20 {
+        let flood: Vec<_> = (0..100)
+            .map(|n| sighting(1 + batch * 100 + n, "asked", 2 + u64::from(batch)))
+            .collect();
+        store.seen(&flood).await.unwrap();
+    }
+    assert_eq!(store.known().await.unwrap(), [mac(0)]);
 }
 
 #[tokio::test]
