@@ -1,31 +1,38 @@
 //! Licences and sources of everything that is linked in: cargo-deny.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use bootstorm_e2e::command;
 
 use crate::e2e::Count;
-use crate::workspace;
+use crate::{tools, workspace};
 
 const VERSION: &str = "0.20.2";
+
+/// The workspaces that something shipped comes from.
+const MANIFESTS: [&str; 2] = ["Cargo.toml", "ebpf/Cargo.toml"];
 
 /// Installs cargo-deny into the build folder when it is not there, and lets it check.
 pub(crate) fn check() -> Result<Count> {
     let program = match program() {
         Ok(program) => program,
-        Err(error) => {
-            println!("skipped: {error:#}");
-            return Ok(Count {
-                skipped: 1,
-                ..Count::default()
-            });
-        }
+        Err(error) => return Ok(Count::skipped(&error)),
     };
+    for manifest in MANIFESTS {
+        println!("{manifest}");
+        check_one(&program, manifest)?;
+    }
+    Ok(Count::passed())
+}
+
+fn check_one(program: &Path, manifest: &str) -> Result<()> {
     let run = |checks: &[&str]| {
-        let mut deny = std::process::Command::new(&program);
+        let mut deny = Command::new(program);
         deny.current_dir(workspace::root())
-            .args(["--all-features", "check"])
+            .args(["--all-features", "--manifest-path", manifest])
+            .args(["check", "--config", "deny.toml"])
             .args(checks);
         deny
     };
@@ -41,36 +48,12 @@ pub(crate) fn check() -> Result<Count> {
         }
         Err(error) => return Err(error),
     }
-    Ok(Count {
-        passed: 1,
-        ..Count::default()
-    })
+    Ok(())
 }
 
 fn program() -> Result<PathBuf> {
     if command::found("cargo-deny") {
         return Ok("cargo-deny".into());
     }
-    let root = workspace::target().join("tools");
-    let program = root.join("bin/cargo-deny");
-    if !program.exists() {
-        println!("Installing cargo-deny {VERSION} into {}", root.display());
-        let mut install = workspace::cargo();
-        install
-            .args([
-                "install",
-                "--quiet",
-                "--locked",
-                "cargo-deny",
-                "--version",
-                VERSION,
-                "--root",
-            ])
-            .arg(&root);
-        let status = install.status().context("cannot run cargo")?;
-        if !status.success() {
-            bail!("{} ended with {status}", command::shown(&install));
-        }
-    }
-    Ok(program)
+    tools::installed("cargo-deny", VERSION, |_| Ok(()))
 }

@@ -52,6 +52,23 @@ pub(crate) struct Count {
 }
 
 impl Count {
+    /// One thing that passed.
+    pub(crate) fn passed() -> Self {
+        Self {
+            passed: 1,
+            ..Self::default()
+        }
+    }
+
+    /// One thing that cannot be done here, after saying why.
+    pub(crate) fn skipped(reason: &anyhow::Error) -> Self {
+        println!("  skipped: {reason:#}");
+        Self {
+            skipped: 1,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
@@ -140,7 +157,7 @@ pub(crate) fn boot(selected: &[&'static Case], programs: Programs, keep: bool) -
 }
 
 fn impossible() -> Option<String> {
-    if let Err(error) = packages::install() {
+    if let Err(error) = packages::install(packages::BOOT) {
         return Some(format!("{error:#}"));
     }
     if !command::is_root() {

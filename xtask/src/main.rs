@@ -5,11 +5,13 @@ mod demo;
 mod deny;
 mod docs;
 mod e2e;
+mod ebpf;
 mod fixtures;
 mod fuzz;
 mod peers;
 mod test;
 mod tidy;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -30,6 +32,8 @@ enum Task {
     Test(test::Arguments),
     /// Boot real firmware from the server, in QEMU and network namespaces (root)
     E2e(e2e::Arguments),
+    /// Rebuild the classifier and compare it with the committed object, or write that
+    Ebpf(ebpf::Arguments),
     /// Show the main job: a real UEFI machine and 200 simulated ones boot in a test network (root)
     Demo(demo::Arguments),
     /// Cut the packets of real firmware out of captures into tests/fixtures
@@ -44,6 +48,7 @@ fn main() -> Result<ExitCode> {
     match Arguments::parse().task {
         Task::Test(arguments) => test::run(&arguments),
         Task::E2e(arguments) => e2e::run(&arguments),
+        Task::Ebpf(arguments) => ebpf::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Fixtures(arguments) => fixtures::run(&arguments),
         Task::Fuzz(arguments) => fuzz::main(&arguments),

@@ -9,7 +9,7 @@ use bootstorm_e2e::cases;
 use bootstorm_e2e::{command, packages};
 
 use crate::e2e::{self, Count, Programs};
-use crate::{deny, docs, fuzz, tidy, workspace};
+use crate::{deny, docs, ebpf, fuzz, tidy, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -60,6 +60,11 @@ const STEPS: &[Step] = &[
         name: "clippy",
         about: "cargo clippy on all targets, warnings denied",
         run: clippy,
+    },
+    Step {
+        name: "ebpf",
+        about: "the classifier's committed object is what its source gives",
+        run: |_| ebpf::check(),
     },
     Step {
         name: "tests",
@@ -148,20 +153,18 @@ fn line(step: &Step, count: Count, time: Duration) -> String {
 }
 
 fn one(result: Result<()>) -> Result<Count> {
-    result.map(|()| Count {
-        passed: 1,
-        ..Count::default()
-    })
+    result.map(|()| Count::passed())
 }
 
 /// Without root nothing is installed: what then is missing fails where it is needed.
 fn packages(_: &Arguments) -> Result<Count> {
+    let needs = [packages::BOOT, packages::CLASSIFIER].concat();
     if command::is_root() {
-        return one(packages::install());
+        return one(packages::install(&needs));
     }
-    let missing = packages::missing();
+    let missing = packages::missing(&needs);
     for need in &missing {
-        println!("  missing: {:18} {}", need.package, need.why);
+        println!("  missing: {:24} {}", need.package, need.why);
     }
     Ok(Count {
         skipped: usize::from(!missing.is_empty()),
@@ -170,11 +173,14 @@ fn packages(_: &Arguments) -> Result<Count> {
 }
 
 fn format(_: &Arguments) -> Result<Count> {
-    one(pass(workspace::cargo().args(["fmt", "--all", "--check"])))
+    for manifest in ["Cargo.toml", "ebpf/Cargo.toml"] {
+        pass(workspace::cargo().args(["fmt", "--all", "--check", "--manifest-path", manifest]))?;
+    }
+    Ok(Count::passed())
 }
 
 fn clippy(_: &Arguments) -> Result<Count> {
-    one(pass(workspace::cargo().args([
+    pass(workspace::cargo().args([
         "clippy",
         "--quiet",
         "--workspace",
@@ -182,7 +188,10 @@ fn clippy(_: &Arguments) -> Result<Count> {
         "--",
         "-D",
         "warnings",
-    ])))
+    ]))?;
+    let mut count = Count::passed();
+    count.add(ebpf::lint()?);
+    Ok(count)
 }
 
 fn rustdoc(_: &Arguments) -> Result<Count> {

@@ -20,9 +20,10 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// The build folder.
+/// The build folder, by its full path: commands run in other folders too.
 pub(crate) fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    let folder = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    root().join(folder)
 }
 
 /// Builds the server in the profile of the tests and says where it is.

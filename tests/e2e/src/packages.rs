@@ -1,4 +1,4 @@
-//! What the lab needs from the machine's own package manager.
+//! What tests and builds need from the machine's own package manager.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,10 @@ use anyhow::{Context, Result, bail};
 use crate::command;
 use crate::suite;
 
-/// A program of the system and the Debian package that brings it.
+/// A program or a file of the system and the Debian package that brings it.
 #[derive(Debug, Clone, Copy)]
 pub struct Need {
-    /// The program that is looked for.
+    /// The program that is looked for, or the path of whatever else it is.
     pub program: &'static str,
     /// The package to install.
     pub package: &'static str,
@@ -21,7 +21,7 @@ pub struct Need {
 }
 
 /// Everything that booting a machine takes.
-pub const NEEDS: &[Need] = &[
+pub const BOOT: &[Need] = &[
     need(
         "qemu-system-x86_64",
         "qemu-system-x86",
@@ -71,10 +71,32 @@ pub const NEEDS: &[Need] = &[
     ),
     need("cc", "gcc", "links the test's own init program"),
     need("xz", "xz-utils", "unpacks the modules of newer kernels"),
+    // QEMU only recommends it.
+    need(
+        "/usr/lib/ipxe/qemu/pxe-e1000.rom",
+        "ipxe-qemu",
+        "the BIOS boot ROM of the network card",
+    ),
 ];
 
-/// The boot ROM of QEMU's network card; Debian only recommends the package.
-const BOOT_ROM: (&str, &str) = ("/usr/lib/ipxe/qemu/pxe-e1000.rom", "ipxe-qemu");
+/// What building and linting the classifier takes. rustup's compiler has no library for its target.
+pub const CLASSIFIER: &[Need] = &[
+    need(
+        "/usr/bin/rustc",
+        "rustc-web",
+        "the compiler of the classifier",
+    ),
+    need(
+        "/usr/lib/rustlib/bpfel-unknown-none",
+        "libstd-rust-web-dev-bpf",
+        "the core library for BPF",
+    ),
+    need(
+        "/usr/bin/clippy-driver",
+        "rust-web-clippy",
+        "the lints of that compiler",
+    ),
+];
 
 const fn need(program: &'static str, package: &'static str, why: &'static str) -> Need {
     Need {
@@ -84,36 +106,35 @@ const fn need(program: &'static str, package: &'static str, why: &'static str) -
     }
 }
 
-/// What is not there yet.
+/// Which of them are not there yet.
 #[must_use]
-pub fn missing() -> Vec<Need> {
-    let mut missing: Vec<Need> = NEEDS
+pub fn missing(needs: &[Need]) -> Vec<Need> {
+    let is_there = |need: &Need| {
+        if need.program.starts_with('/') {
+            Path::new(need.program).exists()
+        } else {
+            command::found(need.program)
+        }
+    };
+    needs
         .iter()
         .copied()
-        .filter(|need| !command::found(need.program))
-        .collect();
-    if !Path::new(BOOT_ROM.0).exists() && !missing.iter().any(|need| need.package == BOOT_ROM.1) {
-        missing.push(need(
-            BOOT_ROM.0,
-            BOOT_ROM.1,
-            "the BIOS boot ROM of the network card",
-        ));
-    }
-    missing
+        .filter(|need| !is_there(need))
+        .collect()
 }
 
 /// Says what is missing and why, then installs it.
 ///
 /// # Errors
 /// Without root: the command to type. Otherwise what apt-get says.
-pub fn install() -> Result<()> {
-    let missing = missing();
+pub fn install(needs: &[Need]) -> Result<()> {
+    let missing = missing(needs);
     if missing.is_empty() {
         return Ok(());
     }
     println!("Missing on this machine:");
     for need in &missing {
-        println!("  {:18} {}", need.package, need.why);
+        println!("  {:24} {}", need.package, need.why);
     }
     let names: Vec<&str> = missing.iter().map(|need| need.package).collect();
     let typed = format!(
@@ -127,7 +148,14 @@ pub fn install() -> Result<()> {
         bail!("as root: {typed}");
     }
     println!("Installing them: {typed}");
-    let args = ["-y", "-q", "--no-install-recommends", "install"];
+    // Nothing of the machine's own is taken away for it, a compiler of another package say.
+    let args = [
+        "-y",
+        "-q",
+        "--no-remove",
+        "--no-install-recommends",
+        "install",
+    ];
     let simulated = Command::new("apt-get")
         .args(["-s"])
         .args(args)
@@ -145,7 +173,7 @@ pub fn install() -> Result<()> {
     if let Err(error) = plain {
         install_from_backports(&names).with_context(|| format!("{error:#}"))?;
     }
-    let rest = self::missing();
+    let rest = self::missing(needs);
     if !rest.is_empty() {
         bail!("still missing after the installation: {rest:?}");
     }

@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
          Nothing outside the namespaces is touched.\n",
         arguments.machines
     );
-    let packages = packages::install();
+    let packages = packages::install(packages::BOOT);
     let server = workspace::build_server()?;
     println!("Building the simulated machines");
     let load = workspace::build("bootstorm-load", "bootstorm-load")?;
