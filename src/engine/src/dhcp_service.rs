@@ -1,19 +1,18 @@
 //! DHCP, PXE and DHCPv6: from the datagram to the reply.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bootstorm_ebpf_shared::{Bucket, Mac, Rate};
 use bootstorm_proto::dhcp::{
-    Answer, ClientFacts, Port, REPLY_MAX, Rate, RateLimit, Request, Seen, Silence, Style, Why,
-    overheard, v6,
+    Answer, ClientFacts, Port, REPLY_MAX, Request, Seen, Silence, Style, Why, overheard, v6,
 };
 use bootstorm_telemetry::event::{Reason, What};
 use bootstorm_telemetry::metrics;
 
 use crate::driver::{Arrival, Driver, Payload, SocketId, Transmit};
+use crate::gate::{Gate, Service};
 use crate::handoff::Decide;
 use crate::interfaces::Interfaces;
 use crate::limits;
@@ -24,13 +23,24 @@ pub(crate) struct DhcpService {
     style: Style,
     decide: Arc<dyn Decide>,
     reporter: Reporter,
-    limiter: RateLimit,
     interfaces: Interfaces,
+    started: Instant,
+    leases: Bucket,
+}
+
+/// One datagram, and where it came in.
+#[derive(Clone, Copy)]
+pub(crate) struct Datagram<'a> {
+    pub(crate) socket: SocketId,
+    pub(crate) arrival: Arrival,
+    pub(crate) bytes: &'a [u8],
 }
 
 /// One request, whichever the protocol.
 trait Asked {
     fn facts(&self) -> &ClientFacts;
+    /// The gate saw no machine in it.
+    fn is_unjudged(&self) -> bool;
     fn reply(
         &self,
         answer: &Answer,
@@ -42,6 +52,10 @@ trait Asked {
 impl Asked for Request {
     fn facts(&self) -> &ClientFacts {
         Self::facts(self)
+    }
+
+    fn is_unjudged(&self) -> bool {
+        self.facts().hardware.bytes().len() != size_of::<Mac>()
     }
 
     fn reply(
@@ -58,6 +72,10 @@ impl Asked for Request {
 impl Asked for v6::Request {
     fn facts(&self) -> &ClientFacts {
         Self::facts(self)
+    }
+
+    fn is_unjudged(&self) -> bool {
+        true
     }
 
     fn reply(
@@ -77,13 +95,9 @@ impl DhcpService {
             style,
             decide,
             reporter,
-            limiter: RateLimit::new(
-                limits::DHCP_MACHINES,
-                Rate::PER_MACHINE,
-                // Nobody outside can tell which machines share a row of the table.
-                RandomState::new().hash_one(0),
-            ),
             interfaces: Interfaces::default(),
+            started: Instant::now(),
+            leases: Bucket::default(),
         }
     }
 
@@ -116,17 +130,17 @@ impl DhcpService {
     pub(crate) fn received<D: Driver>(
         &mut self,
         driver: &mut D,
+        gate: &mut Gate,
         port: Port,
-        socket: SocketId,
-        arrival: Arrival,
-        bytes: &[u8],
+        datagram: Datagram<'_>,
         now: Instant,
     ) {
+        let Datagram { arrival, bytes, .. } = datagram;
         let (SocketAddr::V4(source), IpAddr::V4(local)) = (arrival.source, arrival.local) else {
             return;
         };
         if port == Port::Dhcp67 && arrival.broadcast {
-            self.overhear(bytes);
+            self.overhear(bytes, now);
         }
         let seen = Seen {
             port,
@@ -136,7 +150,7 @@ impl DhcpService {
             broadcast: arrival.broadcast,
         };
         match Request::read(bytes, &seen) {
-            Ok(request) => self.answer(driver, socket, arrival, &request, now),
+            Ok(request) => self.answer(driver, gate, datagram, &request, now),
             Err(silence) => self.leave(&silence),
         }
     }
@@ -145,11 +159,11 @@ impl DhcpService {
     pub(crate) fn received_v6<D: Driver>(
         &mut self,
         driver: &mut D,
-        socket: SocketId,
-        arrival: Arrival,
-        bytes: &[u8],
+        gate: &mut Gate,
+        datagram: Datagram<'_>,
         now: Instant,
     ) {
+        let Datagram { arrival, bytes, .. } = datagram;
         let (SocketAddr::V6(source), IpAddr::V6(local)) = (arrival.source, arrival.local) else {
             return;
         };
@@ -163,7 +177,7 @@ impl DhcpService {
             interface: arrival.interface,
         };
         match v6::Request::read(bytes, &seen) {
-            Ok(request) => self.answer(driver, socket, arrival, &request, now),
+            Ok(request) => self.answer(driver, gate, datagram, &request, now),
             Err(silence) => self.leave(&silence),
         }
     }
@@ -171,18 +185,19 @@ impl DhcpService {
     fn answer<D: Driver>(
         &mut self,
         driver: &mut D,
-        socket: SocketId,
-        arrival: Arrival,
+        gate: &mut Gate,
+        datagram: Datagram<'_>,
         request: &impl Asked,
         now: Instant,
     ) {
+        let Datagram {
+            socket, arrival, ..
+        } = datagram;
         let facts = request.facts();
-        if !self.limiter.allow(&facts.hardware, now) {
-            let rate = Silence {
-                why: Why::Rate,
-                hardware: Some(facts.hardware),
-            };
-            return self.stay_silent(facts, &rate);
+        if request.is_unjudged()
+            && let Err(stopped) = gate.judge_parsed(facts, now)
+        {
+            return self.reporter.stopped(&stopped, Service::Dhcp, &arrival);
         }
         if arrival.local.is_unspecified() && arrival.source.is_ipv4() {
             return self.no_address(facts);
@@ -223,8 +238,13 @@ impl DhcpService {
     }
 
     /// Who took which address from the DHCP server: what joins later transfers to the machine.
-    fn overhear(&self, bytes: &[u8]) {
-        if let Some((hardware, address)) = overheard(bytes) {
+    fn overhear(&mut self, bytes: &[u8], now: Instant) {
+        const RATE: Rate = Rate::new(limits::LEASES_TOLD, 2 * limits::LEASES_TOLD);
+        let Some((hardware, address)) = overheard(bytes) else {
+            return;
+        };
+        let clock = now.saturating_duration_since(self.started).as_nanos();
+        if self.leases.take(RATE, clock as u64) {
             let ip = Some(IpAddr::V4(address));
             self.reporter.tell(hardware.mac(), ip, What::Leased);
         }

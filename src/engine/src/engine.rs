@@ -16,6 +16,7 @@ use crate::driver::epoll::Epoll;
 use crate::driver::uring::Uring;
 use crate::driver::{Driver, Waker};
 use crate::error::EngineError;
+use crate::gate::{Gate, GateSettings};
 use crate::handoff::Replies;
 use crate::http_service::HttpService;
 use crate::limits;
@@ -48,6 +49,7 @@ pub struct Engine {
     bound: Vec<Bound>,
     replies: Replies,
     pacing: Arc<Pacing>,
+    gate: Arc<GateSettings>,
     workers: Vec<Running>,
 }
 
@@ -72,6 +74,7 @@ struct Outfit {
     style: bootstorm_proto::dhcp::Style,
     seams: Seams,
     pacing: Arc<Pacing>,
+    gate: Gate,
 }
 
 impl Engine {
@@ -121,6 +124,12 @@ impl Engine {
     #[must_use]
     pub const fn pacing(&self) -> &Arc<Pacing> {
         &self.pacing
+    }
+
+    /// What judges packets before they are parsed, to be changed and asked while it runs.
+    #[must_use]
+    pub const fn gate(&self) -> &Arc<GateSettings> {
+        &self.gate
     }
 
     /// Whether every worker still runs; one that ended has logged why.
@@ -227,12 +236,14 @@ fn equip<D: Driver>(mut driver: D, outfit: Outfit) -> io::Result<Worker<D>> {
     let dhcp = DhcpService::new(outfit.style, Arc::clone(&seams.decide), reporter.clone());
     let catalog = Arc::clone(&seams.catalog);
     let now = driver.now();
-    let tftp = TftpService::new(outfit.settings, &requests, catalog, reporter, now);
+    let tftp = TftpService::new(outfit.settings, &requests, catalog, reporter.clone(), now);
     Ok(Worker {
         driver,
         roles,
         listeners,
         answers: outfit.answers,
+        gate: outfit.gate,
+        reporter,
         dhcp,
         tftp: tftp.paced(Arc::clone(&outfit.pacing)),
         http: HttpService::new(outfit.number, seams).paced(outfit.pacing),

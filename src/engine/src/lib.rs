@@ -6,6 +6,7 @@ mod dhcp_service;
 pub mod driver;
 mod engine;
 mod error;
+pub mod gate;
 pub mod handoff;
 mod http_service;
 mod interfaces;

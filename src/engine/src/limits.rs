@@ -8,8 +8,16 @@ pub(crate) const WORKERS: usize = 64;
 /// Workers that answer DHCP: every broadcast costs each of them a look by the kernel.
 pub(crate) const DHCP_WORKERS: usize = 4;
 
-/// Machines whose rate of DHCP requests is remembered at a time.
+/// Machines whose rate of DHCP requests one worker remembers at a time.
 pub(crate) const DHCP_MACHINES: usize = 4096;
+/// The same for machines that are known: nobody else displaces them.
+pub(crate) const DHCP_KNOWN: usize = 16384;
+/// The same for relays.
+pub(crate) const DHCP_RELAYS: usize = 1024;
+/// Pairs of an interface and a class whose rate one worker remembers.
+pub(crate) const RATED_CLASSES: usize = 1024;
+/// Leases of others that one worker tells in a second.
+pub(crate) const LEASES_TOLD: u32 = 1000;
 
 /// Submission queue entries of a ring.
 pub(crate) const SUBMISSIONS: u32 = 1024;

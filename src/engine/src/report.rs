@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use bootstorm_proto::types::MacAddress;
-use bootstorm_telemetry::event::{BootEvent, TransferId, What};
+use bootstorm_telemetry::event::{BootEvent, Reason, TransferId, What};
 use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::Sender;
+
+use crate::driver::Arrival;
+use crate::gate::{Service, Stopped};
 
 /// The way to the control plane's event queue; never waits.
 #[derive(Clone, Debug)]
@@ -33,6 +36,20 @@ impl Reporter {
         if self.events.try_send(event).is_err() {
             self.metrics.planes.events_dropped.inc();
         }
+    }
+
+    /// Tells what the gate stopped, as often as it lets us.
+    pub(crate) fn stopped(&self, stopped: &Stopped, service: Service, arrival: &Arrival) {
+        let (true, Some(code)) = (stopped.is_told, stopped.cause.code()) else {
+            return;
+        };
+        let reason = Reason {
+            code,
+            text: stopped.cause.text().into(),
+        };
+        // DHCP comes from relays too: their addresses are nobody else's.
+        let ip = (service == Service::Tftp).then(|| arrival.source.ip());
+        self.tell(stopped.mac, ip, What::Silent { reason });
     }
 }
 

@@ -9,10 +9,12 @@ use bootstorm_proto::dhcp::Port;
 use bootstorm_proto::http::BootResponse;
 use crossbeam_channel::Receiver;
 
-use crate::dhcp_service::{DhcpService, Scope};
+use crate::dhcp_service::{Datagram, DhcpService, Scope};
 use crate::driver::{Arrival, Driver, Event, ListenerId, Reader, SocketId};
+use crate::gate::{Gate, Service};
 use crate::handoff::Ticket;
 use crate::http_service::{Ends, HttpService, ListenerKind};
+use crate::report::Reporter;
 use crate::tftp_service::TftpService;
 
 /// What a UDP socket is for. Sockets that have no role are TFTP data ports.
@@ -60,6 +62,8 @@ pub(crate) struct Worker<D: Driver> {
     pub(crate) roles: Vec<(SocketId, Role)>,
     pub(crate) listeners: Vec<(ListenerId, ListenerKind)>,
     pub(crate) answers: Receiver<(Ticket, BootResponse)>,
+    pub(crate) gate: Gate,
+    pub(crate) reporter: Reporter,
     pub(crate) dhcp: DhcpService,
     pub(crate) tftp: TftpService,
     pub(crate) http: HttpService,
@@ -191,16 +195,31 @@ impl<D: Driver> Worker<D> {
         if !scope.takes(&arrival) {
             return;
         }
-        let driver = &mut self.driver;
         let bytes = &self.scratch;
+        let service = match role {
+            Some((_, Role::Dhcp(..) | Role::Dhcp6(_))) if self.draining => return,
+            Some((_, Role::Dhcp(..))) => Some(Service::Dhcp),
+            Some((_, Role::Dhcp6(_))) => None,
+            _ => Some(Service::Tftp),
+        };
+        if let Some(service) = service
+            && let Err(stopped) = self.gate.judge(service, arrival.interface, bytes, now)
+        {
+            return self.reporter.stopped(&stopped, service, &arrival);
+        }
+        let driver = &mut self.driver;
+        let datagram = Datagram {
+            socket,
+            arrival,
+            bytes,
+        };
         match role {
-            Some((_, Role::Dhcp(..) | Role::Dhcp6(_))) if self.draining => {}
             Some((_, Role::Dhcp(port, _))) => {
-                self.dhcp
-                    .received(driver, *port, socket, arrival, bytes, now);
+                let gate = &mut self.gate;
+                self.dhcp.received(driver, gate, *port, datagram, now);
             }
             Some((_, Role::Dhcp6(_))) => {
-                self.dhcp.received_v6(driver, socket, arrival, bytes, now);
+                self.dhcp.received_v6(driver, &mut self.gate, datagram, now);
             }
             _ => self.tftp.received(driver, socket, arrival, bytes, now),
         }

@@ -24,6 +24,7 @@ use crate::config::Seams;
 use crate::dhcp_service::{DhcpService, Scope};
 use crate::driver::sim::{Host, Outbox, Sim, Weather, host};
 use crate::driver::{ListenerId, tests::file};
+use crate::gate::{Gate, GateSettings};
 use crate::handoff::Decide;
 use crate::http_service::{HttpService, ListenerKind};
 use crate::pacing::Pacing;
@@ -92,6 +93,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
     let now = crate::driver::Driver::now(&driver);
     let sockets = [(requests, server())];
     let pacing = Pacing::unlimited(&metrics);
+    let gate = Arc::new(GateSettings::new(1));
     let tftp = TftpService::new(settings, &sockets, catalog, reporter.clone(), now);
     let worker = Worker {
         driver,
@@ -101,6 +103,8 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
         ],
         listeners: vec![(ListenerId(0), ListenerKind::Http)],
         answers,
+        gate: Gate::new(&gate, 0),
+        reporter: reporter.clone(),
         dhcp: DhcpService::new(Style::default(), Arc::new(Bios), reporter),
         tftp: tftp.paced(Arc::clone(&pacing)),
         http: HttpService::new(0, seams),

@@ -10,6 +10,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bootstorm_ebpf_shared::{Cause, Class, Rule, Table, counter};
 use bootstorm_telemetry::event::What;
 use tftp_lab::{DRIVERS, Lab, ack, loopback, request};
 
@@ -131,5 +132,27 @@ fn a_transfer_under_way_allocates_nothing() {
                 .all(|e| !matches!(e.what, What::Broken { .. }))
         );
         assert!(lab.engine.is_running());
+        turn_requests_away(&lab);
     }
+}
+
+/// What the gate stops costs no memory either.
+fn turn_requests_away(lab: &Lab) {
+    let mut table = Table::default();
+    table.rules[usize::from(Class::TftpRequest.number())] = Rule::DROP;
+    lab.engine.gate().set_table(table);
+    let socket = UdpSocket::bind(loopback()).unwrap();
+    let stopped = || {
+        let counts = lab.engine.gate().counts();
+        counts[counter(Class::TftpRequest, Cause::Rule) as usize].packets
+    };
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for number in 1..=1000 {
+        socket.send_to(&request(BLOCK, WINDOW), lab.server).unwrap();
+        while stopped() < number {
+            std::thread::yield_now();
+        }
+    }
+    let after = ALLOCATIONS.load(Ordering::Relaxed);
+    assert_eq!(after - before, 0);
 }

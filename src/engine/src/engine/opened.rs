@@ -10,6 +10,7 @@ use crate::config::{DataPorts, DriverChoice, EngineConfig, Seams};
 use crate::driver::uring;
 use crate::driver::{self, Waker};
 use crate::error::EngineError;
+use crate::gate::{Gate, GateSettings};
 use crate::handoff::{Lane, Replies};
 use crate::limits;
 use crate::listeners::{self, Listeners};
@@ -26,9 +27,16 @@ pub struct Opened {
     listeners: Listeners,
     /// One for each worker.
     settings: Vec<Settings>,
+    gate: Arc<GateSettings>,
 }
 
 impl Opened {
+    /// What judges packets before they are parsed: for the rules of the first one.
+    #[must_use]
+    pub const fn gate(&self) -> &Arc<GateSettings> {
+        &self.gate
+    }
+
     /// Starts the workers.
     ///
     /// # Errors
@@ -40,6 +48,7 @@ impl Opened {
             seams,
             listeners,
             settings,
+            gate,
         } = self;
         let workers = settings.len();
         let mut engine = Engine {
@@ -47,6 +56,7 @@ impl Opened {
             bound: listeners.bound,
             replies: Replies::new(Vec::new()),
             pacing: Arc::new(Pacing::new(config.pacing, Arc::clone(&seams.metrics))),
+            gate,
             workers: Vec::with_capacity(workers),
         };
         let mut lanes = Vec::with_capacity(workers);
@@ -56,6 +66,7 @@ impl Opened {
             let waker = Waker::new().map_err(|source| EngineError::Driver { driver, source })?;
             let (answers, inbox) = bounded(limits::ANSWERS);
             let control = Arc::new(Control::default());
+            let gate = Gate::new(&engine.gate, number);
             lanes.push(Lane {
                 answers,
                 waker: waker.clone(),
@@ -71,6 +82,7 @@ impl Opened {
                 style: config.style.clone(),
                 seams: seams.clone(),
                 pacing: Arc::clone(&engine.pacing),
+                gate,
             };
             let thread = spawn(driver, outfit, ready.clone())?;
             engine.workers.push(Running {
@@ -125,6 +137,7 @@ pub(super) fn open(config: EngineConfig, seams: Seams) -> Result<Opened, EngineE
         seams,
         listeners,
         settings,
+        gate: Arc::new(GateSettings::new(workers)),
     })
 }
 

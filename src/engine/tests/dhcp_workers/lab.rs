@@ -21,7 +21,7 @@ pub(crate) const EVERYBODY: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
 
 /// The engine and what tests look at.
 pub(crate) struct Lab {
-    _engine: Engine,
+    pub(crate) engine: Engine,
     /// The port in the place of 67.
     pub(crate) dhcp: u16,
     /// The port in the place of 4011.
@@ -74,7 +74,7 @@ impl Lab {
         Self {
             dhcp: port("dhcp"),
             pxe: port("pxe"),
-            _engine: engine,
+            engine,
             events,
             metrics,
         }

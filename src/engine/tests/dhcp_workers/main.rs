@@ -1,7 +1,9 @@
-//! DHCP over several workers, on loopback with both drivers: every machine is heard once.
+//! DHCP over several workers, on loopback with both drivers: every machine is heard once, and no
+//! more often than it may.
 
 #![expect(clippy::unwrap_used, reason = "what a test stands on fails the test")]
 
+mod gate;
 mod lab;
 
 use std::net::Ipv4Addr;

@@ -136,8 +136,6 @@ pub enum Why {
         /// Bytes the machine takes.
         limit: usize,
     },
-    /// The same machine asks too often.
-    Rate,
     /// The policy wants no answer.
     Policy {
         /// Its stable code.
@@ -190,7 +188,6 @@ impl Why {
             Self::Waiting { .. } => "dhcp.waiting",
             Self::BadFile { .. } => "dhcp.bad-file",
             Self::ReplyTooLong { .. } => "dhcp.reply-too-long",
-            Self::Rate => "dhcp.rate",
             Self::Policy { code, .. } => code,
         }
     }
@@ -299,7 +296,6 @@ impl fmt::Display for Why {
             Self::ReplyTooLong { needed, limit } => {
                 write!(f, "the reply has {needed} bytes, the machine takes {limit}")
             }
-            Self::Rate => f.write_str("this machine asks too often"),
             Self::Policy { text, .. } => f.write_str(text),
         }
     }

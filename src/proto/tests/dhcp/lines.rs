@@ -2,12 +2,9 @@
 //! docs/internals/spec-coverage.md.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::{Duration, Instant};
 
-use bootstorm_proto::dhcp::{
-    Answer, Asker, BiosOffer, IpxeOption, Rate, RateLimit, Style, UefiOffer,
-};
-use bootstorm_proto::types::{Family, HardwareAddress, MacAddress};
+use bootstorm_proto::dhcp::{Answer, Asker, BiosOffer, IpxeOption, Style, UefiOffer};
+use bootstorm_proto::types::Family;
 
 use crate::packets::{Ask, GUID, MACHINE, OTHER, RELAY, SERVER, tell};
 
@@ -492,22 +489,4 @@ fn line_26_the_same_discover_gets_the_same_answer() {
     for _ in 0..3 {
         assert_eq!(ask.reply().unwrap().bytes, first.bytes);
     }
-}
-
-#[test]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests have no other way to an Instant"
-)]
-fn line_26_a_machine_that_asks_too_often_is_left_waiting() {
-    let mut limit = RateLimit::new(1024, Rate::PER_MACHINE, 7);
-    let start = Instant::now();
-    let machine: HardwareAddress = MacAddress::new([2, 0, 0, 0, 0, 1]).into();
-    let other: HardwareAddress = MacAddress::new([2, 0, 0, 0, 0, 2]).into();
-    let burst = (0..100).filter(|_| limit.allow(&machine, start)).count();
-    assert_eq!(burst, usize::from(Rate::PER_MACHINE.burst));
-    assert!(limit.allow(&other, start), "others are not held up");
-    let later = start + Duration::from_secs(1);
-    let more = (0..100).filter(|_| limit.allow(&machine, later)).count();
-    assert_eq!(more, usize::from(Rate::PER_MACHINE.per_second));
 }
