@@ -46,6 +46,28 @@ impl Rate {
         }
     }
 
+    /// What is owed at `now` when everything so far is paid for at `paid`. A rate that was slower a
+    /// moment ago leaves no debt beyond the new one's.
+    #[must_use]
+    #[inline]
+    pub const fn owed(self, paid: u64, now: u64) -> u64 {
+        let most = now.saturating_add(self.ahead);
+        if paid < now {
+            now
+        } else if paid > most {
+            most
+        } else {
+            paid
+        }
+    }
+
+    /// Whether one more packet at `now` may pass, on top of what is [`owed`](Self::owed).
+    #[must_use]
+    #[inline]
+    pub const fn admits(self, owed: u64, now: u64) -> bool {
+        owed.saturating_add(self.every).saturating_sub(now) <= self.ahead
+    }
+
     /// The share of one of `parts` that enforce the rate independently.
     #[must_use]
     pub const fn shared_by(self, parts: u32) -> Self {
@@ -70,14 +92,12 @@ impl Bucket {
         if rate.every == 0 {
             return true;
         }
-        // A rate that was slower a moment ago leaves no debt beyond the new one's.
-        self.paid = self.paid.clamp(now, now.saturating_add(rate.ahead));
-        let next = self.paid.saturating_add(rate.every);
-        if next.wrapping_sub(now) > rate.ahead {
+        self.paid = rate.owed(self.paid, now);
+        if !rate.admits(self.paid, now) {
             self.refused = self.refused.wrapping_add(1);
             return false;
         }
-        self.paid = next;
+        self.paid = self.paid.saturating_add(rate.every);
         true
     }
 }

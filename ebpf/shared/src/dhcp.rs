@@ -4,7 +4,7 @@ use core::ops::ControlFlow;
 
 use crate::class::{Broken, Class, Family};
 use crate::source::{Source, Span};
-use crate::verdict::{Guid, Mac, Machine};
+use crate::verdict::Machine;
 
 /// Bytes of the longest message that is looked at.
 pub const DHCP_MAX: usize = 1940;
@@ -25,18 +25,17 @@ pub struct Walk {
     end: usize,
     hlen: u8,
     overload: u8,
+    machine: Machine,
     message: bool,
     bad_message: bool,
+    machine_id: bool,
     ipxe: bool,
     number: u16,
-    mac: Option<Mac>,
-    relay: [u8; 4],
     // Where an option is repeated the first counts, except for those that may come in pieces, of
     // which the lengths are added up.
     vendor_class: Option<Span>,
     user_class: Option<Span>,
     arches: Option<Span>,
-    machine_id: Option<Span>,
     vendor_len: usize,
     client_id_len: usize,
     relay_info_len: usize,
@@ -69,16 +68,19 @@ impl Walk {
             end: message.size(),
             hlen: 0,
             overload: 0,
+            machine: Machine {
+                mac: [0; 6],
+                relay: [0; 4],
+                guid: None,
+            },
             message: false,
             bad_message: false,
+            machine_id: false,
             ipxe: false,
             number: 0,
-            mac: None,
-            relay: [0; 4],
             vendor_class: None,
             user_class: None,
             arches: None,
-            machine_id: None,
             vendor_len: 0,
             client_id_len: 0,
             relay_info_len: 0,
@@ -117,13 +119,9 @@ impl Walk {
     }
 
     /// Who sent it, as far as the walk has come: `None` where the header shows no Ethernet address.
-    #[inline]
-    pub fn machine<S: Source + ?Sized>(&self, message: &S) -> Option<Machine> {
-        Some(Machine {
-            mac: self.mac?,
-            relay: self.relay,
-            guid: self.machine_id.and_then(|id| guid(message, id)),
-        })
+    #[must_use]
+    pub fn machine(&self) -> Option<&Machine> {
+        (self.hlen == 6).then_some(&self.machine)
     }
 
     #[inline]
@@ -140,22 +138,19 @@ impl Walk {
         if hlen > 16 {
             return Err(Class::Malformed(Broken::HardwareLength));
         }
-        if hlen == 6 {
-            self.mac = message.array(28);
-        }
+        self.hlen = hlen;
+        self.machine.mac = message.array(28).ok_or(short)?;
         if op != 1 {
             return Err(Class::NotOurs);
         }
         if hops >= 16 {
             return Err(Class::Malformed(Broken::Hops));
         }
-        let relay: [u8; 4] = message.array(24).ok_or(short)?;
-        let [first, ..] = relay;
-        if relay != [0; 4] && (first == 0 || first >= 224) {
+        let relay = message.array(24).ok_or(short)?;
+        if relay != [0; 4] && !matches!(relay, [1..224, _, _, _]) {
             return Err(Class::Malformed(Broken::BadRelay));
         }
-        self.hlen = hlen;
-        self.relay = relay;
+        self.machine.relay = relay;
         Ok(())
     }
 
@@ -203,7 +198,10 @@ impl Walk {
             USER_CLASS => first(&mut self.user_class, option),
             RELAY_INFO => self.relay_info_len += option.len,
             CLIENT_ARCH => first(&mut self.arches, option),
-            MACHINE_ID => first(&mut self.machine_id, option),
+            MACHINE_ID if !self.machine_id => {
+                self.machine_id = true;
+                self.machine.guid = guid(message, option);
+            }
             IPXE => self.ipxe = true,
             _ => {}
         }
@@ -346,7 +344,7 @@ pub(crate) fn sort<S: Source + ?Sized>(message: &S) -> (Class, Option<Machine>) 
     let mut walk = Walk::start(message);
     for _ in 0..STEPS {
         if let ControlFlow::Break(class) = walk.step(message) {
-            return (class, walk.machine(message));
+            return (class, walk.machine().copied());
         }
     }
     (Class::NotOurs, None)
@@ -368,7 +366,7 @@ fn is_ipxe<S: Source + ?Sized>(message: &S, name: Span) -> bool {
 /// Type 0 and sixteen bytes (RFC 4578, section 2.3); all zeros or all ones were never written by
 /// the vendor.
 #[inline]
-fn guid<S: Source + ?Sized>(message: &S, id: Span) -> Option<Guid> {
+fn guid<S: Source + ?Sized>(message: &S, id: Span) -> Option<[u8; 16]> {
     if id.len != 17 || message.byte(id.at) != Some(0) {
         return None;
     }

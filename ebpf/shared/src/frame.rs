@@ -5,77 +5,69 @@ use crate::class::Class;
 use crate::source::{Source, Span};
 use crate::table::Ports;
 use crate::tftp;
-use crate::verdict::Machine;
-
-/// An address that a frame is for; IPv4 as `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2).
-pub type Address = [u8; 16];
 
 /// A frame, and what is known where it came in.
 pub trait Frame: Source {
     /// Whether the address is one of this host's, or a broadcast address of one of its networks.
-    fn is_own(&mut self, address: &Address) -> bool;
+    /// IPv4 comes as `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2).
+    fn is_own(&mut self, address: u128) -> bool;
 
     /// Sorts the DHCP message that stands at `message`.
-    fn dhcp(&mut self, message: Span) -> (Class, Option<Machine>);
+    fn dhcp(&mut self, message: Span) -> Class;
 }
 
 /// Sorts a frame. What is not addressed to this host is not ours, wherever it goes on to.
 #[inline]
-pub fn sort<F: Frame>(frame: &mut F, ports: &Ports) -> (Class, Option<Machine>) {
+pub fn sort<F: Frame>(frame: &mut F, ports: &Ports) -> Class {
     let Some(headers) = Headers::read(frame) else {
-        return (Class::NotOurs, None);
+        return Class::NotOurs;
     };
     // Ports first: they are at hand, addresses are looked up.
     let Some(service) = headers.service(ports) else {
-        return (Class::NotOurs, None);
+        return Class::NotOurs;
     };
-    if headers.to != BROADCAST && !frame.is_own(&headers.to) {
-        return (Class::NotOurs, None);
+    if !headers.is_for_us(frame) {
+        return Class::NotOurs;
     }
     match service {
-        Service::Dhcp(message) => frame.dhcp(message),
-        Service::TftpRequest(message) => (tftp::request(opcode(frame, message)), None),
-        Service::TftpData(message) => (tftp::data(opcode(frame, message)), None),
-        Service::Boot => (Class::BootConnection, None),
-        Service::Unknown => (Class::Fragment, None),
+        Service::Dhcp => frame.dhcp(headers.payload),
+        Service::TftpRequest => tftp::request(opcode(frame, headers.payload)),
+        Service::TftpData => tftp::data(opcode(frame, headers.payload)),
+        Service::Boot => Class::BootConnection,
+        Service::Unknown => Class::Fragment,
     }
 }
 
-/// What the headers of a frame say.
+/// What the headers of a frame say. Every field has a value whatever the frame holds: the kernel's
+/// verifier takes none that may not have been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Headers {
-    /// Where it goes.
-    pub to: Address,
+struct Headers {
     /// IPv4, not IPv6.
-    pub is_v4: bool,
-    /// What is in it.
-    pub transport: Transport,
+    is_v4: bool,
+    /// Where the IP header begins.
+    ip: usize,
+    transport: Transport,
+    /// The port that it goes to; 0 for a fragment.
+    port: u16,
+    /// What a datagram carries.
+    payload: Span,
 }
 
 /// What an IP packet holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// A datagram.
-    Udp {
-        /// Its port.
-        port: u16,
-        /// Its payload.
-        payload: Span,
-    },
+enum Transport {
+    Udp,
     /// A connection begins: SYN without ACK.
-    TcpSyn {
-        /// Its port.
-        port: u16,
-    },
+    TcpSyn,
     /// A piece of something.
     Fragment,
 }
 
 /// A service of this server.
 enum Service {
-    Dhcp(Span),
-    TftpRequest(Span),
-    TftpData(Span),
+    Dhcp,
+    TftpRequest,
+    TftpData,
     Boot,
     /// A fragment shows no port.
     Unknown,
@@ -85,7 +77,7 @@ impl Headers {
     /// Reads the headers; `None` for everything that no service of ours is reached by, and for what
     /// the host would not take: lengths that contradict each other.
     #[inline]
-    pub fn read<S: Source + ?Sized>(frame: &S) -> Option<Self> {
+    fn read<S: Source>(frame: &S) -> Option<Self> {
         let mut kind = frame.number(12)?;
         let mut at = 14;
         if is_vlan(kind) {
@@ -104,101 +96,120 @@ impl Headers {
     }
 
     #[inline]
-    fn ipv4<S: Source + ?Sized>(frame: &S, at: usize) -> Option<Self> {
-        let [version, _, len0, len1, _, _, piece0, piece1] = frame.array(at)?;
-        let header = usize::from(version & 0x0f) * 4;
-        let total = usize::from(u16::from_be_bytes([len0, len1]));
-        if version >> 4 != 4 || header < 20 || total < header || at + total > frame.size() {
+    fn ipv4<S: Source>(frame: &S, at: usize) -> Option<Self> {
+        let header = usize::from(frame.byte(at)?);
+        let total = usize::from(frame.number(at + 2)?);
+        let piece = frame.number(at + 6)?;
+        let protocol = frame.byte(at + 9)?;
+        let len = (header & 0x0f) * 4;
+        if header >> 4 != 4 || len < 20 || total < len || at + total > frame.size() {
             return None;
         }
-        let protocol = frame.byte(at + 9)?;
-        let [a, b, c, d] = frame.array(at + 16)?;
-        let transport = if u16::from_be_bytes([piece0, piece1]) & MORE_OR_OFFSET == 0 {
-            Transport::read(frame, protocol, at + header, total - header)?
-        } else {
-            Transport::Fragment
-        };
-        Some(Self {
-            to: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d],
-            is_v4: true,
-            transport,
-        })
+        let headers = Self::fragment(true, at);
+        if piece & MORE_OR_OFFSET != 0 {
+            return Some(headers);
+        }
+        headers.transport(frame, protocol, at + len, total - len)
     }
 
     /// Of the extension headers only the fragment's is known: no boot firmware sends others.
     #[inline]
-    fn ipv6<S: Source + ?Sized>(frame: &S, at: usize) -> Option<Self> {
-        let [version, _, _, _, len0, len1, next, _] = frame.array(at)?;
-        let len = usize::from(u16::from_be_bytes([len0, len1]));
-        if version >> 4 != 6 || at + 40 + len > frame.size() {
+    fn ipv6<S: Source>(frame: &S, at: usize) -> Option<Self> {
+        let version = frame.byte(at)? >> 4;
+        let len = usize::from(frame.number(at + 4)?);
+        let next = frame.byte(at + 6)?;
+        if version != 6 || at + 40 + len > frame.size() {
             return None;
         }
-        let to = frame.array(at + 24)?;
-        let transport = match next {
-            IPV6_FRAGMENT => Transport::Fragment,
-            next => Transport::read(frame, next, at + 40, len)?,
-        };
-        Some(Self {
-            to,
-            is_v4: false,
-            transport,
-        })
+        let headers = Self::fragment(false, at);
+        if next == IPV6_FRAGMENT {
+            return Some(headers);
+        }
+        headers.transport(frame, next, at + 40, len)
     }
 
     #[inline]
-    fn service(&self, ports: &Ports) -> Option<Service> {
-        match self.transport {
-            Transport::Udp { port: 0, .. } | Transport::TcpSyn { port: 0 } => None,
-            Transport::Udp { port, payload } => {
-                if self.is_v4 && (port == ports.dhcp || port == ports.pxe) {
-                    Some(Service::Dhcp(payload))
-                } else if port == ports.tftp {
-                    Some(Service::TftpRequest(payload))
-                } else if ports.data_first <= port && port <= ports.data_last {
-                    Some(Service::TftpData(payload))
-                } else {
-                    None
-                }
-            }
-            Transport::TcpSyn { port } => {
-                let [a, b, c, d] = ports.boot;
-                (port == a || port == b || port == c || port == d).then_some(Service::Boot)
-            }
-            Transport::Fragment => Some(Service::Unknown),
+    const fn fragment(is_v4: bool, ip: usize) -> Self {
+        Self {
+            is_v4,
+            ip,
+            transport: Transport::Fragment,
+            port: 0,
+            payload: Span { at: 0, len: 0 },
         }
     }
-}
 
-impl Transport {
     #[inline]
-    fn read<S: Source + ?Sized>(frame: &S, protocol: u8, at: usize, room: usize) -> Option<Self> {
+    fn transport<S: Source>(self, frame: &S, protocol: u8, at: usize, room: usize) -> Option<Self> {
         match protocol {
             UDP => {
-                let [_, _, port0, port1, len0, len1, _, _] = frame.array(at)?;
-                let len = usize::from(u16::from_be_bytes([len0, len1]));
-                if len < 8 || len > room {
-                    return None;
-                }
-                Some(Self::Udp {
-                    port: u16::from_be_bytes([port0, port1]),
-                    payload: Span {
-                        at: at + 8,
-                        len: len - 8,
-                    },
+                let port = frame.number(at + 2)?;
+                let len = usize::from(frame.number(at + 4)?);
+                let payload = Span {
+                    at: at + 8,
+                    len: len.checked_sub(8)?,
+                };
+                (len <= room).then_some(Self {
+                    transport: Transport::Udp,
+                    port,
+                    payload,
+                    ..self
                 })
             }
             TCP if room >= 20 => {
-                let flags = frame.byte(at + 13)?;
                 let port = frame.number(at + 2)?;
-                (flags & (SYN | ACK) == SYN).then_some(Self::TcpSyn { port })
+                let flags = frame.byte(at + 13)?;
+                (flags & (SYN | ACK) == SYN).then_some(Self {
+                    transport: Transport::TcpSyn,
+                    port,
+                    ..self
+                })
             }
             _ => None,
         }
     }
+
+    #[inline]
+    const fn service(&self, ports: &Ports) -> Option<Service> {
+        let port = self.port;
+        match self.transport {
+            Transport::Fragment => Some(Service::Unknown),
+            _ if port == 0 => None,
+            Transport::Udp if self.is_v4 && (port == ports.dhcp || port == ports.pxe) => {
+                Some(Service::Dhcp)
+            }
+            Transport::Udp if port == ports.tftp => Some(Service::TftpRequest),
+            Transport::Udp if ports.data_first <= port && port <= ports.data_last => {
+                Some(Service::TftpData)
+            }
+            Transport::Udp => None,
+            Transport::TcpSyn => {
+                let [a, b, c, d] = ports.boot;
+                if port == a || port == b || port == c || port == d {
+                    Some(Service::Boot)
+                } else {
+                    None
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn is_for_us<F: Frame>(&self, frame: &mut F) -> bool {
+        let address = if self.is_v4 {
+            match frame.array(self.ip + 16).map(u32::from_be_bytes) {
+                Some(u32::MAX) => return true,
+                address => address.map(|v4| V4_IN_V6 | u128::from(v4)),
+            }
+        } else {
+            frame.array(self.ip + 24).map(u128::from_be_bytes)
+        };
+        address.is_some_and(|address| frame.is_own(address))
+    }
 }
 
 #[inline]
-fn opcode<S: Source + ?Sized>(frame: &S, message: Span) -> Option<[u8; 2]> {
+fn opcode<S: Source>(frame: &S, message: Span) -> Option<[u8; 2]> {
     frame.array(message.at).filter(|_| message.len >= 2)
 }
 
@@ -216,6 +227,6 @@ const TCP: u8 = 6;
 const IPV6_FRAGMENT: u8 = 44;
 /// "More fragments" and the offset.
 const MORE_OR_OFFSET: u16 = 0x3fff;
+const V4_IN_V6: u128 = 0xffff_0000_0000;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
-const BROADCAST: Address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255];

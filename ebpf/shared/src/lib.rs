@@ -20,7 +20,7 @@ mod verdict;
 pub use bucket::{Bucket, Rate};
 pub use class::{Broken, Class, Family};
 pub use dhcp::{DHCP_MAX, STEPS, Walk};
-pub use frame::{Address, Frame, Headers, Transport, sort};
+pub use frame::{Frame, sort};
 pub use sample::{HEAD, Sample};
 pub use source::{Source, Span};
 pub use table::{Action, Limits, Ports, Rule, Settings, Table};

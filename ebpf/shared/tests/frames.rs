@@ -9,40 +9,49 @@ mod frames;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bootstorm_ebpf_shared::{
-    Address, Broken, Class, Frame, Machine, Ports, Source, Span, inspect, sort,
-};
+use bootstorm_ebpf_shared::{Broken, Class, Frame, Machine, Ports, Source, Span, inspect, sort};
 use frames::Envelope;
 use proptest::prelude::*;
 
 const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const HERE_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 
-/// A frame that came to a host with two addresses.
-struct Arrived<'a>(&'a [u8]);
+/// A frame that came to a host with two addresses, and who sent it.
+struct Arrived<'a> {
+    frame: &'a [u8],
+    machine: Option<Machine>,
+}
 
 impl Source for Arrived<'_> {
     fn size(&self) -> usize {
-        self.0.len()
+        self.frame.len()
     }
 
     fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
-        self.0.array(at)
+        self.frame.array(at)
     }
 }
 
 impl Frame for Arrived<'_> {
-    fn is_own(&mut self, address: &Address) -> bool {
-        [HERE.to_ipv6_mapped(), HERE_V6].contains(&Ipv6Addr::from(*address))
+    fn is_own(&mut self, address: u128) -> bool {
+        [HERE.to_ipv6_mapped(), HERE_V6].contains(&Ipv6Addr::from_bits(address))
     }
 
-    fn dhcp(&mut self, message: Span) -> (Class, Option<Machine>) {
-        inspect(&self.0[message.at..message.at + message.len], 67)
+    fn dhcp(&mut self, message: Span) -> Class {
+        let message = &self.frame[message.at..message.at + message.len];
+        let (class, machine) = inspect(message, 67);
+        self.machine = machine;
+        class
     }
 }
 
 fn sorted(frame: &[u8]) -> (Class, Option<Machine>) {
-    sort(&mut Arrived(frame), &Ports::default())
+    let mut arrived = Arrived {
+        frame,
+        machine: None,
+    };
+    let class = sort(&mut arrived, &Ports::default());
+    (class, arrived.machine)
 }
 
 fn class(frame: &[u8]) -> Class {
