@@ -1,5 +1,6 @@
 //! The one file that knows every crate: puts the planes together, runs them, takes them apart.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -18,16 +19,18 @@ use bootstorm_control::{
 use bootstorm_engine::handoff::{Ask, Decide, Replies};
 use bootstorm_engine::pacing::{Pacing, Turn};
 use bootstorm_engine::tls::{TlsOptions, resolving_config};
-use bootstorm_engine::{Engine, Seams};
+use bootstorm_engine::{Engine, Opened, Seams};
 use bootstorm_ingest::{Ingest, IngestConfig, Pins};
 use bootstorm_policy::{Policy, Ports, Rules};
 use bootstorm_proto::dhcp::{Answer, ClientFacts};
+use bootstorm_proto::types::MacAddress;
 use bootstorm_store::Store;
 use bootstorm_telemetry::event::BootEvent;
 use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::net::UdpSocket;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::classifier::Classifier;
@@ -78,32 +81,54 @@ struct Shared {
     catalog: Arc<Catalog>,
     policy: Arc<Policy>,
     authority: Arc<Authority>,
-    clients: Clients,
     events: Sender<BootEvent>,
+}
+
+/// What was opened with privileges that are gone by now.
+struct Privileged {
+    shared: Shared,
+    classifier: Arc<Classifier>,
+    engine: Opened,
+    asks: Receiver<Ask>,
+    heard: Receiver<BootEvent>,
 }
 
 impl Server {
     /// Starts every part, prints the listeners and, when the images are ready, `ready`. `None`:
     /// told to stop before that.
     async fn start(config: Config) -> anyhow::Result<Option<Self>> {
-        make_data_folder(&config.data)?;
-        let classifier = Arc::new(Classifier::start(&config)?);
+        let Privileged {
+            shared,
+            classifier,
+            engine,
+            asks,
+            heard,
+        } = Privileged::open(&config)?;
         let store = Store::open(&config.data.join("bootstorm.db")).await?;
-        let shared = Shared::new(&config)?;
         let machines = Machines::open(store.clone(), Arc::clone(&shared.policy)).await?;
         let machines = Arc::new(machines);
-        let engine = start_engine(&config, &shared)?;
-        let web = start_web(
-            &config,
-            &shared,
-            &engine,
-            Arc::clone(&machines),
-            &classifier,
-        )
-        .await?;
+        let clients = Clients::start(heard, Arc::clone(&shared.metrics))?;
+        let engine = start_engine(engine, asks, &shared, &clients)?;
+        classifier.serves(&engine);
+        tokio::spawn(follow(Arc::clone(&classifier), machines.known()));
+        let web = match config.listen.web.address() {
+            None => None,
+            Some(listen) => {
+                let seams = WebSeams {
+                    token: AdminToken::open(&config.data)?,
+                    authority: Arc::clone(&shared.authority),
+                    clients: clients.clone(),
+                    machines: Arc::clone(&machines),
+                    classifier: Arc::clone(&classifier) as Arc<dyn bootstorm_control::Classifier>,
+                    catalog: Arc::clone(&shared.catalog),
+                    metrics: Arc::clone(&shared.metrics),
+                    about: Arc::new(about(&engine)),
+                };
+                Some(Web::start(WebConfig { listen }, seams).await?)
+            }
+        };
         let syslog = start_syslog(config.listen.syslog).await;
         announce(&config, &engine, web.as_ref(), syslog)?;
-        let clients = shared.clients.clone();
         let catalog = Arc::clone(&shared.catalog);
         tokio::spawn(async move { machines.follow(&clients).await });
         let server = Self {
@@ -261,7 +286,7 @@ fn make_data_folder(data: &Path) -> anyhow::Result<()> {
 }
 
 impl Shared {
-    fn new(config: &Config) -> anyhow::Result<Self> {
+    fn new(config: &Config, events: Sender<BootEvent>) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new());
         let catalog = Arc::new(Catalog::default());
         let (rules, ports) = (Rules::from(config), Ports::from(&config.listen));
@@ -270,38 +295,64 @@ impl Shared {
         for warning in &authority.identity().warnings {
             warn!(code = warning.code, "{}", warning.text);
         }
-        let (events, heard) = bounded(EVENTS_MAX);
-        let clients = Clients::start(heard, Arc::clone(&metrics))?;
         Ok(Self {
             metrics,
             catalog,
             policy,
             authority,
-            clients,
             events,
         })
     }
 }
 
-fn start_engine(config: &Config, shared: &Shared) -> anyhow::Result<Engine> {
-    let options = TlsOptions {
-        dhe: config.tls.dhe,
-        kernel: config.tls.kernel == KernelTls::Auto,
-    };
-    let (ask, asks) = bounded(ASKS_MAX);
-    let seams = Seams {
-        catalog: Arc::clone(&shared.catalog),
-        decide: Arc::new(Decision(Arc::clone(&shared.policy))),
-        asks: ask,
-        events: shared.events.clone(),
-        tls: Some(resolving_config(shared.authority.resolver(), options)?),
-        metrics: Arc::clone(&shared.metrics),
-    };
-    let engine = Engine::start(translate::engine_config(config)?, seams)
+impl Privileged {
+    /// Attaches the classifier and opens the ports, then gives up what that took. Threads that are
+    /// made later never had it.
+    fn open(config: &Config) -> anyhow::Result<Self> {
+        make_data_folder(&config.data)?;
+        let (events, heard) = bounded(EVENTS_MAX);
+        let shared = Shared::new(config, events)?;
+        let classifier = Classifier::start(config, shared.events.clone())?;
+        let options = TlsOptions {
+            dhe: config.tls.dhe,
+            kernel: config.tls.kernel == KernelTls::Auto,
+        };
+        let (ask, asks) = bounded(ASKS_MAX);
+        let seams = Seams {
+            catalog: Arc::clone(&shared.catalog),
+            decide: Arc::new(Decision(Arc::clone(&shared.policy))),
+            asks: ask,
+            events: shared.events.clone(),
+            tls: Some(resolving_config(shared.authority.resolver(), options)?),
+            metrics: Arc::clone(&shared.metrics),
+        };
+        let engine = Engine::open(translate::engine_config(config)?, seams)
+            .map_err(|error| anyhow::anyhow!("{error} [{}]", error.code()))?;
+        if let Err(error) = bootstorm_xdp::give_up_capabilities() {
+            warn!(code = error.code(), "{error}");
+        }
+        Ok(Self {
+            shared,
+            classifier: Arc::new(classifier),
+            engine,
+            asks,
+            heard,
+        })
+    }
+}
+
+fn start_engine(
+    engine: Opened,
+    asks: Receiver<Ask>,
+    shared: &Shared,
+    clients: &Clients,
+) -> anyhow::Result<Engine> {
+    let engine = engine
+        .start()
         .map_err(|error| anyhow::anyhow!("{error} [{}]", error.code()))?;
     let pages = BootPages::new(
         Arc::clone(&shared.policy),
-        shared.clients.clone(),
+        clients.clone(),
         Arc::clone(&shared.authority),
         shared.events.clone(),
         Arc::clone(&shared.metrics),
@@ -311,36 +362,24 @@ fn start_engine(config: &Config, shared: &Shared) -> anyhow::Result<Engine> {
     Ok(engine)
 }
 
-async fn start_web(
-    config: &Config,
-    shared: &Shared,
-    engine: &Engine,
-    machines: Arc<Machines>,
-    classifier: &Arc<Classifier>,
-) -> anyhow::Result<Option<Web>> {
-    let Some(listen) = config.listen.web.address() else {
-        return Ok(None);
-    };
+/// Tells the classifier which machines are known.
+async fn follow(classifier: Arc<Classifier>, mut known: watch::Receiver<HashSet<MacAddress>>) {
+    known.mark_changed();
+    while known.changed().await.is_ok() {
+        classifier.know(known.borrow_and_update().iter().copied());
+    }
+}
+
+fn about(engine: &Engine) -> About {
     let bound = engine.bound().iter();
-    let about = About {
+    About {
         started: SystemTime::now(),
         listeners: bound
             .filter_map(|b| Some((b.name.to_owned(), b.address?)))
             .collect(),
         driver: engine.driver().to_owned(),
         workers: engine.workers(),
-    };
-    let seams = WebSeams {
-        token: AdminToken::open(&config.data)?,
-        authority: Arc::clone(&shared.authority),
-        clients: shared.clients.clone(),
-        machines,
-        classifier: Arc::clone(classifier) as Arc<dyn bootstorm_control::Classifier>,
-        catalog: Arc::clone(&shared.catalog),
-        metrics: Arc::clone(&shared.metrics),
-        about: Arc::new(about),
-    };
-    Ok(Some(Web::start(WebConfig { listen }, seams).await?))
+    }
 }
 
 fn authority_config(config: &Config) -> AuthorityConfig {

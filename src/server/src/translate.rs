@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 
-use anyhow::bail;
 use bootstorm_catalog::Catalog;
-use bootstorm_config::{Config, DataPorts, Driver, ListenAt, Pin, Rate, Xdp};
+use bootstorm_config::{Config, DataPorts, Driver, ListenAt, Pin, Rate};
 use bootstorm_engine::pacing::PacingConfig;
 use bootstorm_engine::{DriverChoice, EngineConfig, TftpConfig};
 use bootstorm_ingest::{Budget, Pinned, Report};
@@ -19,13 +18,6 @@ const IMAGE_MIN: u64 = 4 << 20;
 
 /// The data plane's settings.
 pub(crate) fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
-    match config.xdp {
-        Xdp::Auto => debug!("this build has no XDP classifier: user space sorts packets"),
-        Xdp::Off => {}
-        Xdp::Native | Xdp::Generic => {
-            bail!("this build has no XDP classifier [xdp.not-built]; use --xdp auto or --xdp off")
-        }
-    }
     let chosen = network::chosen(&config.interfaces)?;
     let defaults = TftpConfig::default();
     Ok(EngineConfig {
@@ -182,20 +174,6 @@ mod tests {
         assert_eq!(engine.https, usual.https);
         assert_eq!(engine.transfers.ports, usual.transfers.ports);
         assert_eq!(engine.transfers.max_block, usual.transfers.max_block);
-    }
-
-    #[test]
-    fn a_classifier_that_was_asked_for_and_is_not_there_is_an_error() {
-        let config = Config {
-            xdp: Xdp::Native,
-            ..Config::for_user()
-        };
-        assert!(
-            engine_config(&config)
-                .unwrap_err()
-                .to_string()
-                .contains("xdp.not-built")
-        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `bootstorm doctor`.
 
+mod classifier;
 mod memory;
 
 use std::fmt::Display;
@@ -55,6 +56,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         }
     }
     check_kernel(&mut report);
+    classifier::check(&config, &mut report);
     check_kernel_tls(&config, &mut report);
     check_images(&config, &mut report);
     check_entries(&config, &mut report);
@@ -195,11 +197,6 @@ fn check_kernel(report: &mut Report) {
             ),
         ),
     }
-    report.add(
-        "XDP classifier",
-        "not part of this version; user space sorts packets",
-        Verdict::Ok,
-    );
     let limits = [
         (
             "rmem_max",

@@ -21,7 +21,7 @@ use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::PcapNgReader;
 
 use super::watch::{describe, message_name};
-use super::{ConfigArgs, live};
+use super::{ConfigArgs, live, sorted};
 use crate::network::{self, Datagram, datagram};
 use crate::translate;
 
@@ -144,6 +144,9 @@ fn explain_machine(
         }
         Ok(None) => writeln!(out, "\nthe running server has not heard of it")?,
         Err(error) => writeln!(out, "\nno history: {error:#}")?,
+    }
+    if let Ok(Some(standing)) = sorted::standing(config, mac) {
+        writeln!(out, "\nclassifier  {standing}")?;
     }
     writeln!(out, "\nwhat it would be answered by {}", judge.local)?;
     if let Some(note) = &judge.note {

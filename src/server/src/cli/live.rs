@@ -23,25 +23,33 @@ pub(crate) fn token_path(config: &Config) -> PathBuf {
     config.data.join("admin.token")
 }
 
-/// The history of a machine, a line each; `None` when the server has not heard of it.
-pub(crate) fn machine(config: &Config, mac: MacAddress) -> anyhow::Result<Option<Vec<String>>> {
+/// What the server answers to `GET path`; `None` when there is no such thing.
+///
+/// # Errors
+/// No server, no token, an answer that is none.
+pub(super) fn ask(config: &Config, path: &str) -> anyhow::Result<Option<Value>> {
     let address = local_address(config).context("the web service is off (--listen web=off)")?;
-    let path = token_path(config);
-    let token = std::fs::read_to_string(&path).with_context(|| {
+    let token_path = token_path(config);
+    let token = std::fs::read_to_string(&token_path).with_context(|| {
         format!(
             "the server's token {} cannot be read: name its folder with --data",
-            path.display()
+            token_path.display()
         )
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let answer = runtime.block_on(async {
-        let fetch = fetch(address, format!("/api/v1/clients/{mac}"), token.trim());
+    runtime.block_on(async {
+        let fetch = fetch(address, path, token.trim());
         tokio::time::timeout(PATIENCE, fetch)
             .await
             .context("the server does not answer")?
-    })?;
+    })
+}
+
+/// The history of a machine, a line each; `None` when the server has not heard of it.
+pub(super) fn machine(config: &Config, mac: MacAddress) -> anyhow::Result<Option<Vec<String>>> {
+    let answer = ask(config, &format!("/api/v1/clients/{mac}"))?;
     Ok(answer.map(|json| lines(&json)))
 }
 
@@ -57,7 +65,7 @@ fn local_address(config: &Config) -> Option<SocketAddr> {
     Some(address)
 }
 
-async fn fetch(address: SocketAddr, path: String, token: &str) -> anyhow::Result<Option<Value>> {
+async fn fetch(address: SocketAddr, path: &str, token: &str) -> anyhow::Result<Option<Value>> {
     let stream = TcpStream::connect(address)
         .await
         .with_context(|| format!("no server answers on {address}"))?;

@@ -5,6 +5,7 @@ mod doctor;
 mod explain;
 mod live;
 mod serve;
+mod sorted;
 mod watch;
 
 pub(crate) use live::token_path;
@@ -53,7 +54,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Say why a machine was, would be, or was not answered
     Explain(explain::ExplainArgs),
-    /// Test ports, privileges, io_uring, certificates, images and other servers
+    /// Test ports, privileges, io_uring, XDP, certificates, images and other servers
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
     Completions {

@@ -6,12 +6,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use bootstorm_config::Config;
 use bootstorm_proto::dhcp::{Asker, Class, Sighting, sniff};
 use bootstorm_proto::types::HardwareAddress;
 use clap::Args;
 
+use super::ConfigArgs;
+use super::sorted::News;
 use crate::network::{self, Ear, datagram};
 
 /// Machines and servers that are remembered; a flood of invented ones changes nothing.
@@ -24,7 +28,8 @@ Examples:
   sudo bootstorm watch --interface eth0         until Ctrl-C
   sudo bootstorm watch --interface eth0 --seconds 60
 
-Switch a machine on and look who asks and who answers. Nothing is ever sent.")]
+Switch a machine on and look who asks and who answers. Nothing is ever sent. What XDP drops is not
+heard here: a server that runs on this host is asked for it.")]
 pub(crate) struct WatchArgs {
     /// Interface to listen on
     #[arg(long, value_name = "NAME")]
@@ -32,13 +37,20 @@ pub(crate) struct WatchArgs {
     /// Stop after so many seconds instead of at Ctrl-C
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: Option<u64>,
+    #[command(flatten)]
+    common: ConfigArgs,
 }
 
 /// Prints what is heard, then a summary and the next command to type.
 pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<ExitCode> {
+    let config = match args.common.config() {
+        Ok(config) => config,
+        Err(error) => return Ok(error.exit()),
+    };
     let interface = network::chosen(std::slice::from_ref(&args.interface))?.remove(0);
     let ear = Ear::open(&interface)?;
     let stopped = stop_flag()?;
+    let dropped = follow_drops(config);
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -50,16 +62,31 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<ExitCode> {
     let mut seen = Seen::default();
     let mut buffer = vec![0; 65_536];
     while !stopped.load(Ordering::Relaxed) && patience.is_none_or(|p| begun.elapsed() < p) {
-        let Some(frame) = ear.frame(&mut buffer)? else {
-            continue;
-        };
-        if let Some(line) = seen.hear(frame) {
+        let heard = ear.frame(&mut buffer)?.and_then(|frame| seen.hear(frame));
+        for line in heard.into_iter().chain(dropped.try_iter()) {
             writeln!(out, "{:8.3}  {line}", begun.elapsed().as_secs_f64())?;
             out.flush()?;
         }
     }
     seen.summary(&mut out, &interface.name)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the running server drops, asked for once a second beside the packets.
+fn follow_drops(config: Config) -> Receiver<String> {
+    let (told, lines) = channel();
+    std::thread::spawn(move || {
+        let mut news = News::default();
+        loop {
+            for line in news.ask(&config) {
+                if told.send(line).is_err() {
+                    return;
+                }
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    });
+    lines
 }
 
 /// Set at SIGINT or SIGTERM.
