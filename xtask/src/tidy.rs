@@ -1,4 +1,5 @@
-//! What no compiler checks: length of files, words that must not be in the repository.
+//! What no compiler checks: length of files, words that must not be in the repository, where
+//! `unsafe` stands.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -20,8 +21,22 @@ const BANNED: &[(&str, &str)] = &[
     (concat!("<<<<", "<<<"), "resolve the conflict"),
 ];
 
+/// Split for the same reason.
+const UNSAFE: &str = concat!("un", "safe");
+
 /// Files named so grow without end.
 const BANNED_FILES: &[&str] = &["utils.rs", "util.rs", "helpers.rs", "manager.rs", "misc.rs"];
+
+/// Rings, maps of files, system calls and the kernel program; the guest programs of the end-to-end
+/// tests have no library to call the system by.
+const MAY_BE_UNSAFE: [&str; 6] = [
+    "src/engine/",
+    "src/catalog/src/mapping",
+    "src/xdp/",
+    "ebpf/classifier/",
+    "tests/kernel/",
+    "tests/e2e/guest/",
+];
 
 /// Fails with every finding.
 pub(crate) fn check() -> Result<()> {
@@ -46,7 +61,17 @@ pub(crate) fn check() -> Result<()> {
         if name.ends_with(".rs") && lines > MOST_LINES {
             writeln!(findings, "{path}: {lines} lines, {MOST_LINES} are allowed")?;
         }
+        let may_be_unsafe =
+            !name.ends_with(".rs") || MAY_BE_UNSAFE.iter().any(|place| path.starts_with(place));
         for (number, line) in text.lines().enumerate() {
+            if !may_be_unsafe && is_unsafe(line) {
+                let places = MAY_BE_UNSAFE.join(", ");
+                writeln!(
+                    findings,
+                    "{path}:{}: {UNSAFE} outside of {places}",
+                    number + 1
+                )?;
+            }
             for (word, instead) in BANNED {
                 if line.contains(word) {
                     writeln!(findings, "{path}:{}: `{word}`: {instead}", number + 1)?;
@@ -58,6 +83,16 @@ pub(crate) fn check() -> Result<()> {
         bail!("{findings}");
     }
     Ok(())
+}
+
+/// Whether a line has an unsafe block, item or attribute.
+fn is_unsafe(line: &str) -> bool {
+    const FOLLOWING: [&str; 6] = [" {", " fn ", " impl", " extern ", " trait ", "("];
+    line.match_indices(UNSAFE).any(|(at, word)| {
+        let is_word = !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let rest = &line[at + word.len()..];
+        is_word && FOLLOWING.iter().any(|next| rest.starts_with(next))
+    })
 }
 
 /// The repository's files; outside a git checkout there is nothing to check.
@@ -81,4 +116,24 @@ fn is_text(path: &str) -> bool {
     Path::new(path)
         .extension()
         .is_some_and(|extension| ENDINGS.iter().any(|ending| extension == *ending))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{UNSAFE, is_unsafe};
+
+    #[test]
+    fn unsafe_code_is_told_from_the_word() {
+        for code in [" { *p }", " fn f()", " impl Send for T {}", "(no_mangle)"] {
+            assert!(is_unsafe(&format!("    {UNSAFE}{code}")), "{code}");
+        }
+        for text in [
+            "if is_unsafe(line)",
+            "#![forbid(unsafe_code)]",
+            "an unsafe value",
+            "[policy.unsafe-value]",
+        ] {
+            assert!(!is_unsafe(text), "{text}");
+        }
+    }
 }
