@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bootstorm_e2e::cases;
 use bootstorm_e2e::{command, packages};
 
@@ -35,6 +35,9 @@ struct Step {
 /// Each fuzz target runs this long from its corpus.
 const FUZZ_SECONDS: u64 = 60;
 
+/// Loads programs into the kernel, so plain `cargo test` leaves it out.
+const KERNEL_TESTS: &str = "bootstorm-kernel-tests";
+
 const STEPS: &[Step] = &[
     Step {
         name: "packages",
@@ -48,7 +51,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "tidy",
-        about: "file lengths, banned words and names",
+        about: "file lengths, banned words and names, where unsafe stands",
         run: |_| one(tidy::check()),
     },
     Step {
@@ -69,7 +72,12 @@ const STEPS: &[Step] = &[
     Step {
         name: "tests",
         about: "cargo test of the whole workspace",
-        run: tests,
+        run: |_| tests(&["--workspace", "--exclude", KERNEL_TESTS]),
+    },
+    Step {
+        name: "kernel",
+        about: "the classifier in the kernel and its loader, in namespaces",
+        run: kernel,
     },
     Step {
         name: "rustdoc",
@@ -203,10 +211,11 @@ fn rustdoc(_: &Arguments) -> Result<Count> {
 }
 
 /// Counts the tests themselves; their output is shown as it comes.
-fn tests(_: &Arguments) -> Result<Count> {
+fn tests(packages: &[&str]) -> Result<Count> {
     let mut cargo = workspace::cargo();
     cargo
-        .args(["test", "--quiet", "--workspace", "--no-fail-fast"])
+        .args(["test", "--quiet", "--no-fail-fast"])
+        .args(packages)
         .stdout(Stdio::piped());
     let mut child = cargo.spawn().context("cannot run cargo")?;
     let mut count = Count::default();
@@ -242,6 +251,15 @@ fn tested(line: &str) -> Count {
         failed: number(" failed"),
         skipped: 0,
     }
+}
+
+fn kernel(_: &Arguments) -> Result<Count> {
+    if !command::is_root() {
+        return Ok(Count::skipped(&anyhow!(
+            "programs are loaded into the kernel by root: sudo -E cargo xtask test kernel"
+        )));
+    }
+    tests(&["--package", KERNEL_TESTS])
 }
 
 fn firmware(arguments: &Arguments) -> Result<Count> {
