@@ -18,7 +18,7 @@ const KEPT: [Capability; 7] = [
     Capability::CAP_SYS_RESOURCE,
 ];
 
-/// Takes CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN and whatever else a running server does not need
+/// Takes CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and whatever else a running server does not need
 /// from every set of the calling thread, and so from the threads that it makes later. Call it
 /// before there are others; those of a [`Classifier`](crate::Classifier) do it themselves.
 ///

@@ -14,9 +14,9 @@ use crate::occupant::Occupant;
 pub enum XdpError {
     /// The kernel lets only privileged programs do this.
     #[error(
-        "no privilege for XDP: {cause}; it takes CAP_BPF and CAP_NET_ADMIN at the start: \
-         `AmbientCapabilities=` in the systemd unit, `setcap cap_bpf,cap_net_admin=+ep` on the \
-         program, in a container also a seccomp profile that lets bpf(2) through"
+        "no privilege for XDP: {cause}; it takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON at the \
+         start: `AmbientCapabilities=` in the systemd unit, `setcap \
+         cap_bpf,cap_net_admin,cap_perfmon=+ep` on the program, in a container also a seccomp profile that lets bpf(2) through"
     )]
     NoPrivilege {
         /// The call and what the kernel answered.

@@ -3,8 +3,9 @@
 //! [`Classifier::start`] tries native mode, then generic mode, then leaves an interface alone:
 //! whatever is not in the kernel is enforced by the engine, out of the same table. Nothing is
 //! pinned, so the program leaves the interfaces with the process, however that ends. Attaching
-//! takes CAP_BPF and CAP_NET_ADMIN; afterwards [`give_up_capabilities`] drops them, and everything
-//! else here goes on working.
+//! takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (the verifier takes pointers into packets only from
+//! those who have it); afterwards [`give_up_capabilities`] drops them, and everything else here
+//! goes on working.
 #![cfg(target_os = "linux")]
 
 mod addresses;

@@ -2,6 +2,7 @@
 
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use caps::{CapSet, Capability};
 use rustix::io::Errno;
 
 use crate::error::{XdpError, errno, in_words};
@@ -26,7 +27,7 @@ pub(crate) fn load() -> Result<Ebpf, XdpError> {
         ProgramError::LoadError {
             io_error,
             verifier_log,
-        } => rejected(&io_error, &verifier_log.to_string()),
+        } => rejected(&io_error, &verifier_log.to_string(), has_perfmon()),
         other => refused(&other.into()),
     })?;
     Ok(object)
@@ -49,16 +50,24 @@ pub(crate) fn refused(error: &EbpfError) -> XdpError {
     }
 }
 
-/// The verifier's answer. It says "permission denied" where a program does what none may; a
-/// caller without privilege gets no log.
-fn rejected(error: &std::io::Error, log: &str) -> XdpError {
+/// The verifier's answer. It says "permission denied" where a program does what none may, and
+/// where it does what none may without CAP_PERFMON; a caller without CAP_BPF gets no log.
+fn rejected(error: &std::io::Error, log: &str, perfmon: bool) -> XdpError {
+    tracing::debug!(%log, "the verifier's log");
     let lines = last_lines(log);
-    let cause = format!("BPF_PROG_LOAD: {error}");
-    if lines.is_empty() && error.kind() == std::io::ErrorKind::PermissionDenied {
+    let mut cause = format!("BPF_PROG_LOAD: {error}");
+    let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+    if denied && (lines.is_empty() || !perfmon) {
+        cause.extend(lines.last().map(|line| format!(" [{line}]")));
         return XdpError::NoPrivilege { cause };
     }
-    tracing::debug!(%log, "the verifier's log");
     no_kernel(cause, lines)
+}
+
+fn has_perfmon() -> bool {
+    [Capability::CAP_PERFMON, Capability::CAP_SYS_ADMIN]
+        .into_iter()
+        .any(|capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(true))
 }
 
 fn no_kernel(cause: String, verifier: Vec<String>) -> XdpError {
@@ -99,7 +108,7 @@ processed 13 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_sta
     #[test]
     fn a_rejection_keeps_the_verifiers_last_words() {
         let denied = std::io::Error::from_raw_os_error(libc::EACCES);
-        let error = rejected(&denied, LOG);
+        let error = rejected(&denied, LOG, true);
         assert_eq!(error.code(), "xdp.no-kernel");
         let text = error.to_string();
         assert!(
@@ -113,8 +122,17 @@ processed 13 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_sta
     #[test]
     fn a_refusal_without_a_log_is_a_lack_of_privilege() {
         let denied = std::io::Error::from_raw_os_error(libc::EPERM);
-        assert_eq!(rejected(&denied, "").code(), "xdp.no-privilege");
+        assert_eq!(rejected(&denied, "", true).code(), "xdp.no-privilege");
         let old = std::io::Error::from_raw_os_error(libc::EINVAL);
-        assert_eq!(rejected(&old, "").code(), "xdp.no-kernel");
+        assert_eq!(rejected(&old, "", true).code(), "xdp.no-kernel");
+    }
+
+    #[test]
+    fn what_the_verifier_minds_only_without_perfmon_is_a_lack_of_privilege() {
+        let denied = std::io::Error::from_raw_os_error(libc::EACCES);
+        let error = rejected(&denied, LOG, false);
+        assert_eq!(error.code(), "xdp.no-privilege");
+        let text = error.to_string();
+        assert!(text.contains("outside of the packet]"), "{text}");
     }
 }
