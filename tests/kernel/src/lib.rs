@@ -1,7 +1,11 @@
-//! The classifier in this kernel, without an interface: frames are given to it by
-//! `BPF_PROG_TEST_RUN`. Loading takes root, or CAP_BPF and CAP_NET_ADMIN.
+//! The classifier in this kernel. [`Program`] is it without an interface: frames are given to it
+//! by `BPF_PROG_TEST_RUN`. [`network`] and [`holder`] are for the loader, which attaches it. All
+//! of it takes root.
 
+pub mod holder;
 mod host;
+pub mod network;
+pub mod other_program;
 
 pub use host::Host;
 
