@@ -17,6 +17,8 @@ use crate::{tools, workspace};
 
 /// Debian's compiler: the one with a ready core library for BPF.
 const RUSTC: &str = "/usr/bin/rustc";
+/// Where the source of its core library would be, in a folder with the compiler's version.
+const SOURCES: &str = "/usr/src";
 const TARGET: &str = "bpfel-unknown-none";
 const PROGRAM: &str = "bootstorm-classifier";
 const LINKER: &str = "bpf-linker";
@@ -143,7 +145,7 @@ fn build(toolchain: &Toolchain) -> Result<Built> {
             .map(Path::to_path_buf)
             .chain(std::env::split_paths(&path)),
     )?;
-    let mut cargo = workspace::cargo();
+    let mut cargo = cargo_without_sources();
     cargo.args(["build", "--quiet", "--release"]);
     prepare(&mut cargo);
     cargo
@@ -168,6 +170,25 @@ fn build(toolchain: &Toolchain) -> Result<Built> {
     })
 }
 
+/// cargo, for which the source of the core library is not there. The linker puts lines of every
+/// source that it finds into the object, and Debian's `rust-web-src` brings this one.
+fn cargo_without_sources() -> Command {
+    let mut sources = fs::read_dir(SOURCES).into_iter().flatten().flatten();
+    if !sources.any(|entry| entry.file_name().to_string_lossy().starts_with("rustc-")) {
+        return workspace::cargo();
+    }
+    let mut hidden = Command::new("unshare");
+    hidden.arg("--mount");
+    if !command::is_root() {
+        hidden.arg("--map-root-user");
+    }
+    hidden
+        .args(["sh", "-c"])
+        .arg(format!(r#"mount -t tmpfs none {SOURCES} && exec "$@""#))
+        .args(["sh".as_ref(), workspace::cargo().get_program()]);
+    hidden
+}
+
 /// What building and linting have in common. The linker and its flags are in the classifier's own
 /// .cargo/config.toml, which cargo reads in that folder; the paths are added to them here.
 fn prepare(cargo: &mut Command) {
@@ -186,7 +207,10 @@ fn prepare(cargo: &mut Command) {
         .arg(target())
         .env("RUSTC", RUSTC)
         // The compiler is a stable one, and the attributes of the kernel's programs are not.
-        .env("RUSTC_BOOTSTRAP", "1");
+        .env("RUSTC_BOOTSTRAP", "1")
+        // The bindings are chosen by it, and the host's are meant where it is not set. What the
+        // program uses is the same on all.
+        .env("AYA_BPF_TARGET_ARCH", "x86_64");
     for overriding in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
         cargo.env_remove(overriding);
     }
