@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bootstorm_catalog::{Catalog, Entry, EntryKind, Snapshot};
-use bootstorm_config::Scheme;
+use bootstorm_config::{Banned, Scheme};
 use bootstorm_proto::dhcp::{Answer, Asker, ClientFacts};
 use bootstorm_proto::types::{Family, MacAddress, MachineGuid};
 use bootstorm_telemetry::event::Reason;
@@ -63,10 +63,14 @@ impl Policy {
     pub fn dhcp(&self, client: &ClientFacts) -> Answer {
         let rules = self.rules.load();
         let ports = **self.ports.load();
-        let decided = match client.asker {
-            Asker::Firmware => self.boot_program(&rules, ports, client),
-            Asker::HttpFirmware => self.http_program(&rules, ports, client),
-            Asker::Ipxe => script_url(&rules, ports, client),
+        let decided = match (
+            banned(&rules, client.hardware.mac(), client.guid),
+            client.asker,
+        ) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Asker::Firmware) => self.boot_program(&rules, ports, client),
+            (None, Asker::HttpFirmware) => self.http_program(&rules, ports, client),
+            (None, Asker::Ipxe) => script_url(&rules, ports, client),
         };
         match decided {
             Ok(file) => Answer::Boot {
@@ -82,6 +86,10 @@ impl Policy {
     #[must_use]
     pub fn boot(&self, machine: &MachineFacts) -> BootPlan {
         let rules = self.rules.load();
+        if let Some(Refusal { code, text }) = banned(&rules, machine.mac, machine.guid) {
+            let text = text.into();
+            return BootPlan::Refuse(Reason { code, text });
+        }
         let catalog = self.catalog.snapshot();
         let family = machine.family.or_else(|| machine.arch?.family());
         let stored = self.stored.load();
@@ -159,6 +167,19 @@ struct Refusal {
 fn refuse(code: &'static str, text: impl Into<String>) -> Refusal {
     let text = text.into();
     Refusal { code, text }
+}
+
+/// The classifier drops what such a machine asks before anybody reads it. This one holds for DHCPv6
+/// and for scripts too, and tells people who ask what would be.
+fn banned(rules: &Rules, mac: Option<MacAddress>, guid: Option<MachineGuid>) -> Option<Refusal> {
+    let is_banned = |identity| rules.banned.contains(&identity);
+    if let Some(mac) = mac.filter(|mac| is_banned(Banned::Mac(*mac))) {
+        let text = format!("{mac} is banned (classifier.banned)");
+        return Some(refuse("classifier.banned-mac", text));
+    }
+    let guid = guid.filter(|guid| is_banned(Banned::Guid(*guid)))?;
+    let text = format!("machine GUID {guid} is banned (classifier.banned)");
+    Some(refuse("classifier.banned-guid", text))
 }
 
 fn no_nbp(rules: &Rules, client: &ClientFacts) -> Refusal {

@@ -1,9 +1,9 @@
 //! What the configuration and the store say about machines.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use bootstorm_config::{Config, Listen, Scheme};
+use bootstorm_config::{Banned, Config, Listen, Scheme};
 use bootstorm_proto::types::{Family, MacAddress, MachineGuid};
 
 /// The configuration, as far as decisions need it.
@@ -23,6 +23,8 @@ pub struct Rules {
     pub nbp: BTreeMap<Family, Vec<String>>,
     /// Assignments of the configuration.
     pub assignments: Assignments,
+    /// Machines that boot nothing.
+    pub banned: HashSet<Banned>,
 }
 
 impl From<&Config> for Rules {
@@ -42,6 +44,7 @@ impl From<&Config> for Rules {
             host: config.host.clone(),
             nbp: config.boot.nbp.clone(),
             assignments: Assignments::new(machines),
+            banned: config.classifier.banned.iter().copied().collect(),
         }
     }
 }

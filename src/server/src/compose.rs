@@ -33,7 +33,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::classifier::Classifier;
+use crate::classifier::{self, Classifier};
 use crate::translate;
 
 /// Requests of the data plane that may wait for the control plane.
@@ -108,9 +108,11 @@ impl Server {
         let machines = Machines::open(store.clone(), Arc::clone(&shared.policy)).await?;
         let machines = Arc::new(machines);
         let clients = Clients::start(heard, Arc::clone(&shared.metrics))?;
+        let mut known = machines.known();
+        classifier.know(known.borrow_and_update().iter().copied());
+        classifier.join(&engine);
         let engine = start_engine(engine, asks, &shared, &clients)?;
-        classifier.serves(&engine);
-        tokio::spawn(follow(Arc::clone(&classifier), machines.known()));
+        tokio::spawn(follow(Arc::clone(&classifier), known));
         let web = match config.listen.web.address() {
             None => None,
             Some(listen) => {
@@ -362,11 +364,17 @@ fn start_engine(
     Ok(engine)
 }
 
-/// Tells the classifier which machines are known.
+/// Tells the classifier which machines are known, and looks where it still is.
 async fn follow(classifier: Arc<Classifier>, mut known: watch::Receiver<HashSet<MacAddress>>) {
-    known.mark_changed();
-    while known.changed().await.is_ok() {
-        classifier.know(known.borrow_and_update().iter().copied());
+    let mut look = tokio::time::interval(classifier::LOOK);
+    loop {
+        tokio::select! {
+            changed = known.changed() => match changed {
+                Ok(()) => classifier.know(known.borrow_and_update().iter().copied()),
+                Err(_) => return,
+            },
+            _ = look.tick() => classifier.look(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::bounded;
 
-use super::{Engine, Outfit, Running, spawn};
+use super::{Bound, Engine, Outfit, Running, spawn};
 use crate::config::{DataPorts, DriverChoice, EngineConfig, Seams};
 use crate::driver::uring;
 use crate::driver::{self, Waker};
@@ -31,6 +31,12 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// The listeners, in the order of the contract.
+    #[must_use]
+    pub fn bound(&self) -> &[Bound] {
+        &self.listeners.bound
+    }
+
     /// What judges packets before they are parsed: for the rules of the first one.
     #[must_use]
     pub const fn gate(&self) -> &Arc<GateSettings> {

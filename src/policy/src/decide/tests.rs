@@ -433,3 +433,27 @@ fn memdisk_is_for_isos_on_a_bios() {
     );
     assert_eq!(memdisks(Family::X64), [None, None]);
 }
+
+#[test]
+fn a_banned_machine_gets_neither_a_program_nor_a_script() {
+    let ban = |banned: &str| {
+        let banned = banned.parse().unwrap();
+        policy(debian_nbps(), |c| c.classifier.banned = vec![banned])
+    };
+    let code = |policy: &Policy| match policy.dhcp(&client(Asker::Firmware, &[7])) {
+        Answer::Silent { code, .. } => code,
+        Answer::Boot { .. } => "",
+    };
+    assert_eq!(code(&ban(&MAC.to_string())), "classifier.banned-mac");
+    assert_eq!(code(&ban("52:54:00:99:00:02")), "");
+    let by_guid = ban(&guid().to_string());
+    assert_eq!(code(&by_guid), "classifier.banned-guid");
+    let facts = MachineFacts {
+        guid: Some(guid()),
+        ..facts(Family::X64)
+    };
+    let BootPlan::Refuse(reason) = by_guid.boot(&facts) else {
+        panic!("it got a script");
+    };
+    assert_eq!(reason.code, "classifier.banned-guid");
+}

@@ -7,13 +7,14 @@ mod table;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
 use bootstorm_config::{Config, ListenAt, Xdp};
 use bootstorm_control::classifier::{Attachment, Dropped, RecentlyDropped, Standing};
 use bootstorm_ebpf_shared::{Cause, Class, Count, Ports, Sample, Table};
-use bootstorm_engine::{Bound, Engine};
+use bootstorm_engine::gate::{self, GateSettings};
+use bootstorm_engine::{Bound, Opened};
 use bootstorm_proto::types::MacAddress;
 use bootstorm_telemetry::event::{BootEvent, Reason, What};
 use bootstorm_telemetry::metrics::Place;
@@ -24,6 +25,9 @@ use tracing::{debug, info, warn};
 use crate::network;
 use roster::Lists;
 use table::table;
+
+/// How often the kernel's half is asked where it still is.
+pub(crate) const LOOK: Duration = Duration::from_secs(2);
 
 /// Both halves.
 pub(crate) struct Classifier {
@@ -41,6 +45,10 @@ struct InForce {
     lists: Lists,
     /// The kernel holds all of the lists.
     fits: bool,
+    /// Interfaces whose packets the kernel sorts.
+    covered: Vec<u32>,
+    /// The half in the data plane, once there is one.
+    gate: Option<Arc<GateSettings>>,
 }
 
 impl Classifier {
@@ -68,25 +76,43 @@ impl Classifier {
         )
         .map_err(|error| anyhow!("{error} [{}]", error.code()))?;
         say_where(&kernel.attachments());
+        let in_force = InForce {
+            table,
+            lists: Lists::of(config),
+            fits: true,
+            covered: covered(&kernel),
+            gate: None,
+        };
         Ok(Self {
             kernel,
             neighbours,
-            in_force: Mutex::new(InForce {
-                table,
-                lists: Lists::of(config),
-                fits: true,
-            }),
+            in_force: Mutex::new(in_force),
             dropped,
         })
     }
 
-    /// Joins the data plane's half. Ports that it did not get are somebody else's on this host:
-    /// what goes there passes.
-    pub(crate) fn serves(&self, engine: &Engine) {
+    /// Joins the half in the data plane, before its workers run. Ports that it did not get are
+    /// somebody else's on this host: what goes there passes.
+    pub(crate) fn join(&self, engine: &Opened) {
         let mut in_force = self.in_force();
+        let gate = engine.gate();
+        gate.set_covered(in_force.covered.clone());
+        in_force.gate = Some(Arc::clone(gate));
         bind(&mut in_force.table.settings.ports, engine.bound());
-        self.tell_table(&in_force.table);
+        self.tell_table(&in_force);
         self.tell_lists(&mut in_force);
+    }
+
+    /// Looks where the kernel's half still is: the data plane takes over what it lost.
+    pub(crate) fn look(&self) {
+        let covered = covered(&self.kernel);
+        let mut in_force = self.in_force();
+        if in_force.covered != covered {
+            in_force.covered.clone_from(&covered);
+            if let Some(gate) = &in_force.gate {
+                gate.set_covered(covered);
+            }
+        }
     }
 
     /// Takes rates, rules and bans of a configuration that was read again.
@@ -95,7 +121,7 @@ impl Classifier {
         let mut table = table(config, !self.neighbours.is_empty());
         table.settings.ports = in_force.table.settings.ports;
         in_force.table = table;
-        self.tell_table(&table);
+        self.tell_table(&in_force);
         in_force.lists.configure(config);
         self.tell_lists(&mut in_force);
     }
@@ -107,8 +133,11 @@ impl Classifier {
         self.tell_lists(&mut in_force);
     }
 
-    fn tell_table(&self, table: &Table) {
-        if let Err(error) = self.kernel.set_table(table) {
+    fn tell_table(&self, in_force: &InForce) {
+        if let Some(gate) = &in_force.gate {
+            gate.set_table(in_force.table);
+        }
+        if let Err(error) = self.kernel.set_table(&in_force.table) {
             warn!(
                 code = error.code(),
                 "the kernel keeps the old rules: {error}"
@@ -117,7 +146,15 @@ impl Classifier {
     }
 
     fn tell_lists(&self, in_force: &mut InForce) {
-        let told = self.kernel.set_roster(&in_force.lists.roster());
+        let roster = in_force.lists.roster();
+        let told = self.kernel.set_roster(&roster);
+        if let Some(gate) = &in_force.gate {
+            gate.set_roster(gate::Roster {
+                known: roster.known,
+                banned_macs: roster.banned_macs,
+                banned_guids: roster.banned_guids,
+            });
+        }
         let fits = !matches!(told, Err(XdpError::MapFull(_)));
         match told {
             Err(XdpError::MapFull(_)) if !in_force.fits => {}
@@ -165,7 +202,10 @@ impl bootstorm_control::Classifier for Classifier {
                     Vec::new()
                 }
             },
-            Place::User => Vec::new(),
+            Place::User => {
+                let gate = self.in_force().gate.clone();
+                gate.map_or_else(Vec::new, |gate| gate.counts().to_vec())
+            }
         }
     }
 
@@ -175,10 +215,15 @@ impl bootstorm_control::Classifier for Classifier {
 
     fn standing(&self, mac: MacAddress) -> Standing {
         let in_force = self.in_force();
+        let by_gate = in_force
+            .gate
+            .as_ref()
+            .map(|gate| gate.refused(&mac.bytes()));
+        let by_kernel = self.kernel.refused(&mac.bytes());
         Standing {
             is_known: in_force.lists.knows(mac),
             is_banned: in_force.lists.bans(mac),
-            refused: self.kernel.refused(&mac.bytes()).unwrap_or(0),
+            refused: by_kernel.unwrap_or(0) + by_gate.unwrap_or(0),
         }
     }
 }
@@ -224,6 +269,13 @@ fn interfaces(config: &Config) -> anyhow::Result<Vec<(String, u32)>> {
         network::chosen(&config.interfaces)?
     };
     Ok(interfaces.into_iter().map(|i| (i.name, i.index)).collect())
+}
+
+/// Interfaces whose packets the kernel sorts, by index.
+fn covered(kernel: &bootstorm_xdp::Classifier) -> Vec<u32> {
+    let all = kernel.attachments().into_iter();
+    let attached = all.filter(|attachment| attachment.attached.is_attached());
+    attached.map(|attachment| attachment.index).collect()
 }
 
 const fn mode(xdp: Xdp) -> Mode {
