@@ -1,5 +1,6 @@
 //! The classifier in the kernel, as the server sees it.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bootstorm_ebpf_shared::{COUNTERS, Count, Mac, Sample, Table};
@@ -55,6 +56,9 @@ impl Classifier {
         config: XdpConfig,
         on_sample: impl FnMut(Sample) + Send + 'static,
     ) -> Result<Self, XdpError> {
+        if config.interfaces.is_empty() {
+            return Ok(Self::outside(vec![], &Attached::Off));
+        }
         match config.mode {
             Mode::Off => Ok(Self::outside(config.interfaces, &Attached::Off)),
             Mode::Native | Mode::Generic => Self::inside(&config, on_sample),
@@ -175,6 +179,41 @@ impl Classifier {
     }
 }
 
+impl fmt::Debug for Classifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Classifier")
+            .field("attachments", &self.attachments())
+            .finish_non_exhaustive()
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(mode: Mode, interfaces: Vec<(String, u32)>) -> Classifier {
+        let config = XdpConfig {
+            mode,
+            replace: false,
+            interfaces,
+            table: Table::default(),
+        };
+        Classifier::start(config, drop).unwrap()
+    }
+
+    /// Loading takes privileges that tests do not have.
+    #[test]
+    fn nothing_is_loaded_where_nothing_is_attached() {
+        assert_eq!(start(Mode::Native, vec![]).attachments(), []);
+        let off = start(Mode::Off, vec![("lo".to_owned(), 1)]);
+        assert_eq!(off.attachments()[0].attached, Attached::Off);
+        assert_eq!(off.counts().unwrap(), [Count::default(); COUNTERS]);
+        assert_eq!(off.set_roster(&Roster::default()), Ok(()));
+        assert_eq!(off.set_table(&Table::default()), Ok(()));
+        assert_eq!(off.refused(&[0; 6]), None);
+    }
 }

@@ -25,7 +25,7 @@ pub enum XdpError {
     /// The kernel does not know BPF, or is too old for the program.
     #[error(
         "Linux {release} does not take the classifier: {cause}{}; it takes Linux 5.18 or later \
-         with CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS",
+         with CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT",
         in_brackets(verifier)
     )]
     NoKernel {

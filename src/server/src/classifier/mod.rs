@@ -236,20 +236,6 @@ impl fmt::Debug for Classifier {
     }
 }
 
-/// Whether the kernel takes the classifier; nothing is attached.
-///
-/// # Errors
-/// Why not.
-pub(crate) fn probe() -> Result<(), XdpError> {
-    let nowhere = XdpConfig {
-        mode: Mode::Native,
-        replace: false,
-        interfaces: Vec::new(),
-        table: Table::default(),
-    };
-    bootstorm_xdp::Classifier::start(nowhere, |_| ()).map(drop)
-}
-
 /// Those that are answered on: the ones that are named, else all that are up but loopback; none
 /// where nobody from outside can ask.
 fn interfaces(config: &Config) -> anyhow::Result<Vec<(String, u32)>> {

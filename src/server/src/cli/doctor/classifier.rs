@@ -4,7 +4,6 @@ use bootstorm_config::{Config, Xdp};
 use bootstorm_xdp::XdpError;
 
 use super::{Report, Verdict};
-use crate::classifier::probe;
 use crate::cli::{live, sorted};
 
 const SUBJECT: &str = "classifier";
@@ -25,7 +24,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     if config.xdp == Xdp::Off {
         return report.add(SUBJECT, "in the server (xdp = off)", Verdict::Ok);
     }
-    let (found, verdict) = judge(config.xdp, probe());
+    let (found, verdict) = judge(config.xdp, bootstorm_xdp::check());
     report.add(SUBJECT, found, verdict);
 }
 
