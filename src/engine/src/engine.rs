@@ -23,6 +23,7 @@ use crate::limits;
 use crate::listeners::Sockets;
 use crate::pacing::Pacing;
 use crate::report::Reporter;
+use crate::strangers::Strangers;
 use crate::tftp_service::{Settings, TftpService};
 use crate::worker::{Control, Role, Worker};
 
@@ -244,6 +245,7 @@ fn equip<D: Driver>(mut driver: D, outfit: Outfit) -> io::Result<Worker<D>> {
         answers: outfit.answers,
         gate: outfit.gate,
         reporter,
+        strangers: Strangers::default(),
         dhcp,
         tftp: tftp.paced(Arc::clone(&outfit.pacing)),
         http: HttpService::new(outfit.number, seams).paced(outfit.pacing),

@@ -17,6 +17,7 @@ mod ports;
 mod read_in;
 mod report;
 mod steering;
+mod strangers;
 mod tftp_service;
 pub mod tls;
 mod udp;

@@ -16,6 +16,10 @@ pub(crate) const DHCP_KNOWN: usize = 16384;
 pub(crate) const DHCP_RELAYS: usize = 1024;
 /// Pairs of an interface and a class whose rate one worker remembers.
 pub(crate) const RATED_CLASSES: usize = 1024;
+/// Requests of machines that nobody knows which wait, in one worker, for those of known ones.
+pub(crate) const STRANGERS: usize = 4096;
+/// Time of one turn of a worker for them, give or take an answer.
+pub(crate) const TURN_STRANGERS: Duration = Duration::from_millis(2);
 /// Leases of others that one worker tells in a second.
 pub(crate) const LEASES_TOLD: u32 = 1000;
 
@@ -109,6 +113,9 @@ pub(crate) const ANSWERS: usize = 1024;
 /// in one burst, at what the kernel counts for each. `bootstorm doctor` says when the system's
 /// limit is below it.
 pub const RECEIVE_BUFFER: usize = 8 << 20;
+/// Receive buffer for what comes to a DHCP port and is no request, in bytes: it says how much of a
+/// flood of rubbish is looked at, since the rest finds it full.
+pub(crate) const RUBBISH_BUFFER: usize = 32 << 10;
 /// Send buffer asked for on every UDP port, in bytes.
 pub const SEND_BUFFER: usize = 4 << 20;
 /// Connections that wait to be accepted, for each worker. `bootstorm doctor` says when the system's

@@ -24,13 +24,6 @@ pub(crate) enum Use {
     Data,
 }
 
-impl Use {
-    /// Whether many machines may ask at once here.
-    const fn takes_bursts(self) -> bool {
-        !matches!(self, Self::Data | Self::Dhcp(Share::Rest { .. }))
-    }
-}
-
 /// Opens and binds a UDP socket that tells where each datagram arrived and may broadcast.
 ///
 /// # Errors
@@ -65,12 +58,14 @@ pub(crate) fn bind(address: SocketAddr, purpose: Use) -> io::Result<UdpSocket> {
         let fragment = libc::IP_PMTUDISC_DONT;
         set(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, fragment)?;
     }
-    if purpose.takes_bursts() {
-        enlarge(
+    match purpose {
+        Use::Data => {}
+        Use::Dhcp(Share::Rest { .. }) => socket.set_recv_buffer_size(limits::RUBBISH_BUFFER)?,
+        Use::Exclusive | Use::Shared | Use::Dhcp(Share::Worker { .. }) => enlarge(
             limits::RECEIVE_BUFFER,
             |n| sockopt::set_socket_recv_buffer_size_force(socket.as_fd(), n),
             |n| sockopt::set_socket_recv_buffer_size(socket.as_fd(), n),
-        );
+        ),
     }
     enlarge(
         limits::SEND_BUFFER,

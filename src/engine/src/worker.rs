@@ -11,10 +11,12 @@ use crossbeam_channel::Receiver;
 
 use crate::dhcp_service::{Datagram, DhcpService, Scope};
 use crate::driver::{Arrival, Driver, Event, ListenerId, Reader, SocketId};
-use crate::gate::{Gate, Service};
+use crate::gate::{Gate, Passed, Service};
 use crate::handoff::Ticket;
 use crate::http_service::{Ends, HttpService, ListenerKind};
+use crate::limits;
 use crate::report::Reporter;
+use crate::strangers::{Full, Strangers};
 use crate::tftp_service::TftpService;
 
 /// What a UDP socket is for. Sockets that have no role are TFTP data ports.
@@ -64,6 +66,7 @@ pub(crate) struct Worker<D: Driver> {
     pub(crate) answers: Receiver<(Ticket, BootResponse)>,
     pub(crate) gate: Gate,
     pub(crate) reporter: Reporter,
+    pub(crate) strangers: Strangers,
     pub(crate) dhcp: DhcpService,
     pub(crate) tftp: TftpService,
     pub(crate) http: HttpService,
@@ -96,6 +99,7 @@ impl<D: Driver> Worker<D> {
         while let Some(event) = self.driver.next_event() {
             self.handle(event, now);
         }
+        self.answer_strangers(now);
         while let Ok((ticket, response)) = self.answers.try_recv() {
             self.http.answer(&mut self.driver, ticket, response, now);
         }
@@ -112,6 +116,9 @@ impl<D: Driver> Worker<D> {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
+        if !self.strangers.is_empty() {
+            return Some(self.driver.now());
+        }
         match (self.tftp.next_timeout(), self.http.next_timeout()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -120,6 +127,7 @@ impl<D: Driver> Worker<D> {
 
     fn drain(&mut self, now: Instant) {
         self.draining = true;
+        self.strangers.clear();
         for (listener, _) in &self.listeners {
             self.driver.stop_listening(*listener);
         }
@@ -202,11 +210,15 @@ impl<D: Driver> Worker<D> {
             Some((_, Role::Dhcp6(_))) => None,
             _ => Some(Service::Tftp),
         };
-        if let Some(service) = service
-            && let Err(stopped) = self.gate.judge(service, arrival.interface, bytes, now)
-        {
-            return self.reporter.stopped(&stopped, service, &arrival);
-        }
+        let judged = service.map(|service| {
+            let judged = self.gate.judge(service, arrival.interface, bytes, now);
+            judged.map_err(|stopped| self.reporter.stopped(&stopped, service, &arrival))
+        });
+        let passed = match judged {
+            Some(Ok(passed)) => passed,
+            None => Passed::AtOnce,
+            Some(Err(())) => return,
+        };
         let driver = &mut self.driver;
         let datagram = Datagram {
             socket,
@@ -214,6 +226,11 @@ impl<D: Driver> Worker<D> {
             bytes,
         };
         match role {
+            Some((_, Role::Dhcp(port, _))) if passed == Passed::Stranger => {
+                if let Err(Full) = self.strangers.push(*port, datagram) {
+                    self.reporter.metrics.dhcp.ignored("dhcp.busy");
+                }
+            }
             Some((_, Role::Dhcp(port, _))) => {
                 let gate = &mut self.gate;
                 self.dhcp.received(driver, gate, *port, datagram, now);
@@ -222,6 +239,21 @@ impl<D: Driver> Worker<D> {
                 self.dhcp.received_v6(driver, &mut self.gate, datagram, now);
             }
             _ => self.tftp.received(driver, socket, arrival, bytes, now),
+        }
+    }
+
+    /// Answers machines that nobody knows, for a while.
+    fn answer_strangers(&mut self, now: Instant) {
+        let begun = self.driver.now();
+        while let Some(stranger) = self.strangers.pop() {
+            let (driver, gate) = (&mut self.driver, &mut self.gate);
+            self.dhcp
+                .received(driver, gate, stranger.port, stranger.datagram(), now);
+            self.strangers.give_back(stranger);
+            let spent = self.driver.now().saturating_duration_since(begun);
+            if spent >= limits::TURN_STRANGERS {
+                break;
+            }
         }
     }
 }

@@ -4,6 +4,8 @@
 mod cold;
 #[path = "worker_tests/paced.rs"]
 mod paced;
+#[path = "worker_tests/strangers.rs"]
+mod strangers;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -29,6 +31,7 @@ use crate::handoff::Decide;
 use crate::http_service::{HttpService, ListenerKind};
 use crate::pacing::Pacing;
 use crate::report::Reporter;
+use crate::strangers::Strangers;
 use crate::tftp_service::{Settings, TftpService};
 
 const CALM: Weather = Weather {
@@ -60,6 +63,7 @@ struct Lab {
     content: Vec<u8>,
     metrics: Arc<Metrics>,
     pacing: Arc<Pacing>,
+    gate: Arc<GateSettings>,
 }
 
 fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> Lab {
@@ -105,6 +109,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
         answers,
         gate: Gate::new(&gate, 0),
         reporter: reporter.clone(),
+        strangers: Strangers::default(),
         dhcp: DhcpService::new(Style::default(), Arc::new(Bios), reporter),
         tftp: tftp.paced(Arc::clone(&pacing)),
         http: HttpService::new(0, seams),
@@ -118,6 +123,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
         content,
         metrics,
         pacing,
+        gate,
     }
 }
 

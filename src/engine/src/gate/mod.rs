@@ -42,6 +42,15 @@ pub enum Service {
     Tftp,
 }
 
+/// How a packet that passed goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// At once.
+    AtOnce,
+    /// It is a boot request of a machine that is not known: after those of machines that are.
+    Stranger,
+}
+
 /// A packet that is to go no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
@@ -79,11 +88,12 @@ impl Gate {
         interface: u32,
         bytes: &[u8],
         now: Instant,
-    ) -> Result<(), Stopped> {
+    ) -> Result<Passed, Stopped> {
         let now = self.settings.clock(now);
         let rules: &Rules = self.rules.load();
         if rules.covered.contains(&interface) {
-            return Ok(());
+            let stranger = service == Service::Dhcp && !rules.knows(chaddr(bytes));
+            return Ok(passed(stranger));
         }
         let (port, parts) = match service {
             Service::Dhcp => (DHCP_PORT, self.dhcp_workers),
@@ -101,7 +111,8 @@ impl Gate {
         let is_parsers =
             service == Service::Dhcp && matches!(class, Class::DhcpNotPxe | Class::Malformed(_));
         if !cause.drops() || cause == Cause::Rule && is_parsers {
-            return Ok(());
+            let stranger = service == Service::Dhcp && class.boots() && !rules.knows(chaddr(bytes));
+            return Ok(passed(stranger));
         }
         let mac = machine.map(|machine| MacAddress::new(machine.mac));
         Err(self.stopped(cause, mac, now))
@@ -144,6 +155,20 @@ impl Gate {
             is_told: bucket.is_some_and(|bucket| bucket.take(rate, now)),
         }
     }
+}
+
+const fn passed(stranger: bool) -> Passed {
+    if stranger {
+        Passed::Stranger
+    } else {
+        Passed::AtOnce
+    }
+}
+
+/// The hardware address of a DHCP message, where it is as long as a MAC (RFC 2131, section 2).
+fn chaddr(message: &[u8]) -> Option<&Mac> {
+    let six = message.get(2) == Some(&6);
+    message.get(28..)?.first_chunk().filter(|_| six)
 }
 
 /// What [`judge`] looks up for one packet.

@@ -165,6 +165,12 @@ impl GateSettings {
     }
 }
 
+impl Rules {
+    pub(super) fn knows(&self, mac: Option<&Mac>) -> bool {
+        mac.is_some_and(|mac| self.machines.known.contains(mac))
+    }
+}
+
 impl Ledger {
     fn new(dhcp: bool) -> Self {
         let seed = RandomState::new().hash_one(0);

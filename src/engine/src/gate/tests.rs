@@ -27,7 +27,7 @@ fn lab(workers: usize) -> Lab {
 impl Lab {
     fn ask(&mut self, bytes: &[u8]) -> Result<(), Cause> {
         let judged = self.gate.judge(Service::Dhcp, 1, bytes, self.now);
-        judged.map_err(|stopped| stopped.cause)
+        judged.map(drop).map_err(|stopped| stopped.cause)
     }
 
     /// How many of a hundred messages of a machine pass.
@@ -183,6 +183,24 @@ fn what_the_kernel_has_judged_is_not_judged_again() {
 }
 
 #[test]
+fn strangers_are_told_apart_whoever_judged_them() {
+    let mut lab = lab(1);
+    lab.know(&[mac(1)]);
+    let mut ordinary = discover(mac(2));
+    ordinary[245..254].copy_from_slice(b"MSFT 5.00");
+    for covered in [vec![], vec![1]] {
+        lab.settings.set_covered(covered.clone());
+        let mut judge = |bytes: &[u8]| lab.gate.judge(Service::Dhcp, 1, bytes, lab.now);
+        assert_eq!(judge(&discover(mac(1))), Ok(Passed::AtOnce));
+        assert_eq!(judge(&discover(mac(2))), Ok(Passed::Stranger));
+        let judged = judge(&ordinary);
+        if covered.is_empty() {
+            assert_eq!(judged, Ok(Passed::AtOnce), "never answered");
+        }
+    }
+}
+
+#[test]
 fn interfaces_have_rates_of_their_own_which_workers_share() {
     let settings = Arc::new(GateSettings::new(2));
     let mut table = Table::default();
@@ -198,10 +216,8 @@ fn interfaces_have_rates_of_their_own_which_workers_share() {
             assert_eq!((0..100).filter(|_| ask().is_ok()).count(), 10);
         }
     }
-    assert_eq!(
-        lab(1).gate.judge(Service::Tftp, 1, &[0, 4, 0, 1], now),
-        Ok(())
-    );
+    let other = lab(1).gate.judge(Service::Tftp, 1, &[0, 4, 0, 1], now);
+    assert_eq!(other, Ok(Passed::AtOnce));
 }
 
 #[test]
