@@ -93,6 +93,8 @@ fn last_lines(log: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use aya::maps::MapError;
+
     use super::*;
 
     const LOG: &str = "\
@@ -125,6 +127,21 @@ processed 13 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_sta
         assert_eq!(rejected(&denied, "", true).code(), "xdp.no-privilege");
         let old = std::io::Error::from_raw_os_error(libc::EINVAL);
         assert_eq!(rejected(&old, "", true).code(), "xdp.no-kernel");
+    }
+
+    #[test]
+    fn a_kernel_without_bpf_and_one_that_forbids_it_differ() {
+        let no_map = |errno| {
+            refused(&EbpfError::MapError(MapError::CreateError {
+                name: "RULES".to_owned(),
+                io_error: std::io::Error::from_raw_os_error(errno),
+            }))
+        };
+        let none = no_map(libc::ENOSYS);
+        assert_eq!(none.code(), "xdp.no-kernel");
+        assert!(none.to_string().contains("`RULES`"), "{none}");
+        assert!(none.to_string().contains("(os error 38)"), "{none}");
+        assert_eq!(no_map(libc::EPERM).code(), "xdp.no-privilege");
     }
 
     #[test]

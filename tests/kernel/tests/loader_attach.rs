@@ -9,6 +9,8 @@ use bootstorm_kernel_tests::holder::{Holder, start, within};
 use bootstorm_kernel_tests::network::{cable, in_namespace, ip, xdp_of};
 use bootstorm_kernel_tests::other_program;
 use bootstorm_xdp::{Attached, Classifier, Mode, XdpError};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 
 const HOLD: &str = env!("CARGO_BIN_EXE_hold");
 /// The thread looks every two seconds.
@@ -104,6 +106,18 @@ fn it_loads_and_attaches_fast() {
         let taken = begun.elapsed();
         println!("loaded and attached in {taken:?}");
         assert!(taken < Duration::from_secs(5), "{taken:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_kernel_without_btf_of_its_own_takes_it() {
+    in_namespace(|| {
+        cable("x", 1)?;
+        hide("/sys/kernel/btf")?;
+        ensure!(!std::fs::exists("/sys/kernel/btf/vmlinux")?, "still there");
+        let classifier = start(Mode::Native, false, &["xa"])??;
+        assert_eq!(attached(&classifier), [Attached::Native]);
         Ok(())
     });
 }
@@ -226,6 +240,15 @@ fn occupied_then_replaced() -> Result<()> {
     ensure!(xdp_of("xa")?.is_some(), "it was taken off unasked");
     let classifier = start(Mode::Native, true, &["xa"])??;
     assert_eq!(attached(&classifier), [Attached::Native]);
+    Ok(())
+}
+
+/// Puts an empty folder in place of one, for the calling thread alone.
+fn hide(folder: &str) -> Result<()> {
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    mount(Some("none"), folder, Some("tmpfs"), MsFlags::empty(), none)?;
     Ok(())
 }
 
