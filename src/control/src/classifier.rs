@@ -66,7 +66,8 @@ pub struct Standing {
     pub refused: u64,
 }
 
-/// Dropped packets of late; the oldest make room.
+/// Dropped packets of late. The oldest of the cause that is kept most often makes room: a flood
+/// drives out itself.
 #[derive(Debug, Default)]
 pub struct RecentlyDropped {
     kept: Mutex<(u64, VecDeque<Dropped>)>,
@@ -79,7 +80,7 @@ impl RecentlyDropped {
         let (number, dropped) = &mut *kept;
         *number += 1;
         if dropped.len() == DROPPED_MAX {
-            dropped.pop_front();
+            make_room(dropped);
         }
         dropped.push_back(Dropped {
             number: *number,
@@ -100,29 +101,47 @@ impl RecentlyDropped {
     }
 }
 
+fn make_room(dropped: &mut VecDeque<Dropped>) {
+    let times = |cause| dropped.iter().filter(|d| d.sample.cause == cause).count();
+    let causes = dropped.iter().map(|d| d.sample.cause);
+    let Some(most) = causes.max_by_key(|cause| times(*cause)) else {
+        return;
+    };
+    let oldest = dropped.iter().position(|d| d.sample.cause == most);
+    oldest.and_then(|at| dropped.remove(at));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_oldest_make_room_and_numbers_go_on() {
-        let recent = RecentlyDropped::default();
-        let sample = Sample {
+    fn sample(cause: u8) -> Sample {
+        Sample {
             at: 0,
             interface: 1,
             length: 60,
             captured: 60,
             class: 0,
-            cause: 2,
+            cause,
             mac: [0; 6],
             head: [0; bootstorm_ebpf_shared::HEAD],
-        };
-        for _ in 0..DROPPED_MAX + 3 {
-            recent.keep(SystemTime::UNIX_EPOCH, "eth0".to_owned(), sample);
         }
+    }
+
+    #[test]
+    fn a_flood_makes_room_for_itself_and_numbers_go_on() {
+        let recent = RecentlyDropped::default();
+        let keep = |cause| recent.keep(SystemTime::UNIX_EPOCH, "eth0".to_owned(), sample(cause));
+        keep(7);
+        for _ in 0..DROPPED_MAX + 3 {
+            keep(2);
+        }
+        keep(4);
         let all = recent.all();
         assert_eq!(all.len(), DROPPED_MAX);
-        assert_eq!(all.first().map(|d| d.number), Some(4));
-        assert_eq!(all.last().map(|d| d.number), Some(DROPPED_MAX as u64 + 3));
+        let shown = |at: usize| (all[at].number, all[at].sample.cause);
+        assert_eq!(shown(0), (1, 7));
+        assert_eq!(shown(1), (7, 2));
+        assert_eq!(shown(DROPPED_MAX - 1), (DROPPED_MAX as u64 + 5, 4));
     }
 }

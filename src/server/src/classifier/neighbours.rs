@@ -13,8 +13,8 @@ pub(crate) fn look(config: &Config, interfaces: &[(String, u32)]) -> Vec<String>
         let holder = udp_holder(dhcp.port())?;
         Some(format!("UDP port {} is taken{holder}", dhcp.port()))
     });
-    let uppers = interfaces.iter().flat_map(|(name, _)| {
-        let uppers = uppers(&Path::new("/sys/class/net").join(name));
+    let uppers = interfaces.iter().flat_map(|(name, index)| {
+        let uppers = uppers(&Path::new("/sys/class/net").join(name), *index);
         uppers
             .into_iter()
             .map(move |(upper, kind)| format!("{name} is a port of {upper} ({kind})"))
@@ -24,7 +24,12 @@ pub(crate) fn look(config: &Config, interfaces: &[(String, u32)]) -> Vec<String>
 
 /// Interfaces that take packets from this one, with their kinds: a bridge, a bond, a macvlan. VLANs
 /// do not count: what is for their own ports on this host is found there.
-fn uppers(interface: &Path) -> Vec<(String, String)> {
+fn uppers(interface: &Path, index: u32) -> Vec<(String, String)> {
+    // In a namespace of its own /sys may still show the interfaces of another.
+    let shown = fs::read_to_string(interface.join("ifindex")).unwrap_or_default();
+    if shown.trim().parse() != Ok(index) {
+        return Vec::new();
+    }
     let Ok(entries) = fs::read_dir(interface) else {
         return Vec::new();
     };
@@ -59,7 +64,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let interface = folder.path().join("eth0");
         fs::create_dir(&interface).unwrap();
-        assert_eq!(uppers(&interface), []);
+        fs::write(interface.join("ifindex"), "7\n").unwrap();
+        assert_eq!(uppers(&interface, 7), []);
         for (name, uevent) in [
             ("br0", "DEVTYPE=bridge\nINTERFACE=br0\n"),
             ("eth0.5", "DEVTYPE=vlan\n"),
@@ -72,10 +78,11 @@ mod tests {
         }
         let expected = [("br0", "bridge"), ("team0", "another interface")];
         assert_eq!(
-            uppers(&interface),
+            uppers(&interface, 7),
             expected.map(|(name, kind)| (name.to_owned(), kind.to_owned()))
         );
-        assert_eq!(uppers(&folder.path().join("gone")), []);
+        assert_eq!(uppers(&interface, 8), []);
+        assert_eq!(uppers(&folder.path().join("gone"), 7), []);
     }
 
     #[test]

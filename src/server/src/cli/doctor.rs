@@ -225,7 +225,8 @@ fn check_kernel(report: &mut Report) {
     }
 }
 
-/// A service has no CAP_NET_ADMIN, so the system's limit holds for it, whoever asks here.
+/// CAP_NET_ADMIN lifts the limit, but is not there with `xdp = "off"`, and is given up before the
+/// sockets of transfers are made: the system's limit counts, whoever asks here.
 fn system_limit(
     name: &str,
     limit: u64,
