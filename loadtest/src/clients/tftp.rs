@@ -61,6 +61,13 @@ pub(crate) async fn fetch(
             continue;
         }
         let (number, data) = match &buffer[..length] {
+            // The server missed the acknowledgement of its options; later ones are late copies.
+            [0, 6, ..] => {
+                if last == 0 && got == 0 {
+                    socket.send_to(&acknowledge(0), peer).await?;
+                }
+                continue;
+            }
             [0, 3, high, low, data @ ..] => (u16::from_be_bytes([*high, *low]), data),
             packet => bail!("{file}: {}", refusal(packet)),
         };
@@ -142,5 +149,29 @@ fn refusal(packet: &[u8]) -> String {
             "an unexpected TFTP packet {}",
             hex::encode(&packet[..packet.len().min(16)])
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_oack_that_comes_again_is_acknowledged_again() {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let SocketAddr::V4(address) = server.local_addr().unwrap() else {
+            panic!("IPv4 was bound");
+        };
+        let fetched = tokio::spawn(fetch(Ipv4Addr::LOCALHOST, address, "a.efi", 4));
+        let mut buffer = [0; 512];
+        let (_, client) = server.recv_from(&mut buffer).await.unwrap();
+        for _ in 0..2 {
+            let oack = b"\0\x06blksize\x001468\0windowsize\x004\0";
+            server.send_to(oack, client).await.unwrap();
+            let (length, _) = server.recv_from(&mut buffer).await.unwrap();
+            assert_eq!(buffer[..length], acknowledge(0));
+        }
+        server.send_to(b"\0\x03\0\x01end", client).await.unwrap();
+        assert_eq!(fetched.await.unwrap().unwrap(), 3);
     }
 }
