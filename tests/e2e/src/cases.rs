@@ -31,6 +31,8 @@ pub struct Case {
     pub enrolled: bool,
     /// The server's configuration file; none is the default of every user.
     pub config: Option<&'static str>,
+    /// How the server's interface is sorted, as the API tells it.
+    pub attached: &'static str,
     /// How it has to end.
     pub ending: Ending,
     /// What the capture, the console and the server's log must show besides.
@@ -46,7 +48,7 @@ pub enum Subject {
     /// network means nothing.
     KernelTls(Suite),
     /// Simulated machines beside a flood, with the classifier attached in this way. Of what the
-    /// case says only the programs mean something.
+    /// case says only the programs and the configuration mean something.
     Flood(Xdp),
 }
 
@@ -69,7 +71,7 @@ pub enum Ending {
 }
 
 /// Cases of every CI run; the others run with `--all`.
-pub const FIRST: usize = 4;
+pub const FIRST: usize = 6;
 
 const BASE: Case = Case {
     name: "",
@@ -83,13 +85,18 @@ const BASE: Case = Case {
     programs: Programs::Ipxe(Suite::Bookworm),
     enrolled: false,
     config: None,
+    attached: "native",
     ending: Ending::Marker,
     checks: &[],
 };
 
+/// Rates for a server that was built for tests and has half a processor to itself.
 const FLOOD: Case = Case {
     about: "50 machines boot beside 200,000 frames a second, with XDP",
     subject: Subject::Flood(Xdp::Native),
+    config: Some(
+        "[classifier.classes]\nfirmware = \"1000/s\"\nipxe = \"1000/s\"\n\"tftp.malformed\" = \"drop\"\n",
+    ),
     ..BASE
 };
 
@@ -128,8 +135,10 @@ pub const ALL: &[Case] = &[
     },
     Case {
         name: "uefi-pxe-relay",
-        about: "the same on another subnet, through a relay",
+        about: "the same on another subnet, through a relay; XDP in generic mode",
         subnet: Subnet::Far,
+        config: Some("xdp = \"generic\"\n"),
+        attached: "generic",
         checks: &[Check::TwoSteps, Check::ThroughRelay],
         ..BASE
     },
@@ -148,6 +157,19 @@ pub const ALL: &[Case] = &[
         name: "flood-user",
         about: "the same with the limits in user space",
         subject: Subject::Flood(Xdp::Off),
+        ..FLOOD
+    },
+    Case {
+        name: "flood-xdp-defaults",
+        about: "with XDP and without configured rates: for a server as it is released",
+        config: None,
+        ..FLOOD
+    },
+    Case {
+        name: "flood-user-defaults",
+        about: "the same with the limits in user space",
+        subject: Subject::Flood(Xdp::Off),
+        config: None,
         ..FLOOD
     },
     Case {

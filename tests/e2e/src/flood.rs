@@ -5,6 +5,7 @@
 //! network. On a small host sender, server and machines share the same processors: what was really
 //! sent is part of the result.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -26,8 +27,13 @@ const RATE: u64 = 200_000;
 const RATE_MIN: f64 = 100_000.0;
 /// Firmware gives up after 60 s, and a machine after its last step's repetitions.
 const PATIENCE: Duration = Duration::from_secs(75);
-/// The web service has told the data plane by then which machines are known.
-const KNOWN_AFTER: Duration = Duration::from_secs(2);
+/// The machine that boots last.
+const LAST: &str = "02:b5:70:00:00:31";
+/// How soon the server must know the machines that it booted.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Sender and machines stand for other computers: a busy server does not slow them down.
+const FIRST: [&str; 2] = ["-n", "-10"];
 
 /// How the classifier is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +45,15 @@ pub enum Xdp {
 }
 
 impl Xdp {
-    /// The word of the configuration file.
+    /// Where the limits hold, as the API calls it.
+    const fn place(self) -> &'static str {
+        match self {
+            Self::Native => "xdp",
+            Self::Off => "user",
+        }
+    }
+
+    /// The word of the configuration file and of the API.
     const fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -53,6 +67,8 @@ impl Xdp {
 pub struct Flood<'a> {
     /// How the classifier is attached.
     pub xdp: Xdp,
+    /// The rest of the configuration.
+    pub config: &'a str,
     /// `bootstorm`.
     pub server: &'a Path,
     /// `bootstorm-load`.
@@ -81,13 +97,19 @@ impl Flood<'_> {
                 program: self.server.to_owned(),
                 images: self.images.clone(),
                 boot: Some(self.entry.to_owned()),
-                config: Some(format!("xdp = \"{}\"\n", self.xdp.name())),
+                config: Some(format!("xdp = \"{}\"\n{}", self.xdp.name(), self.config)),
             },
         )?;
+        let attached = server.attached(&lab)?;
+        let mode = self.xdp.name();
+        ensure!(
+            attached == mode,
+            "eth0 is sorted `{attached}`, not `{mode}`"
+        );
         let start = Usage::of(&server, &lab)?;
         let calm = self.boot(&lab, "calm")?;
         calm.check().context("before the flood")?;
-        std::thread::sleep(KNOWN_AFTER);
+        wait_until_known(&server, &lab)?;
 
         let before = Usage::of(&server, &lab)?;
         let mut sender = self.start_sender(&lab)?;
@@ -97,15 +119,23 @@ impl Flood<'_> {
         lab.check()?;
         server.stop()?;
 
+        let spent = after.since(&before);
         println!("{TABLE}");
-        let mode = self.xdp.name();
-        println!("{}", calm.row(mode, 0.0, before.since(&start)));
-        println!("{}", storm.row(mode, sent, after.since(&before)));
+        println!("{}", calm.row(mode, 0.0, &before.since(&start)));
+        println!("{}", storm.row(mode, sent, &spent));
+        for (what, packets) in &spent.dropped {
+            println!("  dropped: {what} {packets}");
+        }
         ensure!(
             sent >= RATE_MIN,
             "this host sent {sent:.0} frames a second; below {RATE_MIN} it is no flood"
         );
         storm.check().context("beside the flood")?;
+        let place = self.xdp.place();
+        ensure!(
+            spent.dropped.keys().any(|what| what.starts_with(place)),
+            "nothing was dropped by `{place}`: the flood did not get there"
+        );
         Ok((
             storm.slowest,
             format!(
@@ -123,12 +153,16 @@ impl Flood<'_> {
             &scenario,
             format!(
                 "server = \"{SERVER}\"\nrelay = \"{STORM}\"\nfirst_address = \"10.99.8.1\"\n\
-                 machines = {MACHINES}\nramp_ms = 2000\nfirmware = \"mixed\"\n\
+                 machines = {MACHINES}\nramp_ms = 5000\nfirmware = \"mixed\"\n\
                  patience_s = {patience}\n"
             ),
         )?;
-        let mut command = lab.command(Node::Storm, self.load);
-        command.arg("--json").arg(&scenario);
+        let mut command = lab.command(Node::Storm, "nice");
+        command
+            .args(FIRST)
+            .arg(self.load)
+            .arg("--json")
+            .arg(&scenario);
         let mut storm = Running::start(name, self.folder, command)?;
         let limit = PATIENCE + Duration::from_secs(15);
         stop::wait_for("end of the simulated machines", limit, || storm.ended())?;
@@ -136,9 +170,10 @@ impl Flood<'_> {
             .with_context(|| command::read(storm.stderr()).unwrap_or_default())
     }
 
-    /// Starts the flood and waits until it has run for a second.
+    /// Starts the flood and waits until it has run for three seconds.
     fn start_sender(&self, lab: &Lab) -> Result<Running> {
-        let mut command = lab.command(Node::Flood, self.load);
+        let mut command = lab.command(Node::Flood, "nice");
+        command.args(FIRST).arg(self.load);
         command
             .args(["flood", "--interface", "eth0", "--kind", "junk,spoofed"])
             .args(["--to", "255.255.255.255", "--to-mac", &lab.server_mac()?])
@@ -147,10 +182,19 @@ impl Flood<'_> {
         let log = sender.stderr().to_owned();
         stop::wait_for("flood", Duration::from_secs(30), || {
             sender.check()?;
-            Ok(command::read(&log)?.contains("a second").then_some(()))
+            let lines = command::read(&log)?.lines().count();
+            Ok((lines >= 3).then_some(()))
         })?;
         Ok(sender)
     }
+}
+
+fn wait_until_known(server: &Server, lab: &Lab) -> Result<()> {
+    let path = format!("/api/v1/classifier/{LAST}");
+    stop::wait_for("a known machine", KNOWN_WITHIN, || {
+        let standing: Value = serde_json::from_str(&server.api(lab, &path)?)?;
+        Ok((standing["known"] == true).then_some(()))
+    })
 }
 
 /// Ends the flood; gives the frames a second that it really sent.
@@ -197,65 +241,91 @@ impl Storm {
         Ok(())
     }
 
-    fn row(&self, xdp: &str, sent: f64, spent: Spent) -> String {
+    fn row(&self, xdp: &str, sent: f64, spent: &Spent) -> String {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
         format!(
-            "  | {xdp} | {sent:.0} | {} | {:.2} | {:.1} | {:.1} | {:.1} of {:.1} | {} |",
+            "  | {xdp} | {sent:.0} | {} | {:.2} | {:.1} | {:.1} | {:.1} of {:.1} | {} | {} |",
             self.booted,
             self.slowest.as_secs_f64(),
             milliseconds(self.offer.0),
             milliseconds(self.offer.1),
             spent.cpu.as_secs_f64(),
             spent.time.as_secs_f64(),
+            spent.dropped.values().sum::<u64>(),
             spent.lost,
         )
     }
 }
 
-const TABLE: &str = "  | `--xdp` | frames/s beside | machines booted | slowest boot, s | offer after, ms | 99 % within, ms | server CPU, s of s | lost in sockets |
-  |---|---|---|---|---|---|---|---|";
+const TABLE: &str = "  | `--xdp` | frames/s beside | machines booted | slowest boot, s | offer after, ms | 99 % within, ms | server CPU, s of s | dropped | lost in sockets |
+  |---|---|---|---|---|---|---|---|---|";
 
-/// What the server has used up since it started.
-#[derive(Debug, Clone, Copy)]
+/// What the server and its sockets have come to since they are there.
+#[derive(Debug)]
 struct Usage {
     at: Instant,
     cpu: Duration,
-    /// Datagrams for which a socket had no room.
     lost: u64,
+    dropped: BTreeMap<String, u64>,
 }
 
 impl Usage {
     fn of(server: &Server, lab: &Lab) -> Result<Self> {
         let mut cat = lab.command(Node::Server, "cat");
-        let sockets = command::output(cat.arg("/proc/net/udp"))?;
+        let snmp = command::output(cat.arg("/proc/net/snmp"))?;
         Ok(Self {
             at: Instant::now(),
             cpu: server.cpu()?,
-            lost: lost(&sockets),
+            lost: lost(&snmp).context("what is /proc/net/snmp?")?,
+            dropped: dropped(&server.classifier(lab)?),
         })
     }
 
-    fn since(self, before: &Self) -> Spent {
+    fn since(&self, before: &Self) -> Spent {
+        let mut dropped = self.dropped.clone();
+        for (what, packets) in &mut dropped {
+            *packets -= before.dropped.get(what).copied().unwrap_or(0);
+        }
+        dropped.retain(|_, packets| *packets > 0);
         Spent {
             time: self.at - before.at,
             cpu: self.cpu.saturating_sub(before.cpu),
             lost: self.lost.saturating_sub(before.lost),
+            dropped,
         }
     }
 }
 
-/// What it used up in a while.
-#[derive(Debug, Clone, Copy)]
+/// The same in a while.
+#[derive(Debug)]
 struct Spent {
     time: Duration,
     cpu: Duration,
     lost: u64,
+    dropped: BTreeMap<String, u64>,
 }
 
-/// The last column of /proc/net/udp, over all sockets.
-fn lost(sockets: &str) -> u64 {
-    let drops = |line: &str| line.split_whitespace().next_back()?.parse::<u64>().ok();
-    sockets.lines().skip(1).filter_map(drops).sum()
+/// Datagrams for which a socket had no room, over all sockets. The drops of /proc/net/udp count
+/// what a socket's own filter leaves to another as well.
+fn lost(snmp: &str) -> Option<u64> {
+    let mut lines = snmp.lines().filter(|line| line.starts_with("Udp:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let mut columns = names.split_whitespace().zip(values.split_whitespace());
+    let (_, value) = columns.find(|(name, _)| *name == "RcvbufErrors")?;
+    value.parse().ok()
+}
+
+/// Packets that the classifier dropped, by where, class and cause.
+fn dropped(classifier: &Value) -> BTreeMap<String, u64> {
+    let text = |count: &Value, field: &str| count[field].as_str().unwrap_or("?").to_owned();
+    let counts = classifier["counts"].as_array().into_iter().flatten();
+    counts
+        .filter(|count| !text(count, "cause").starts_with("passed"))
+        .map(|count| {
+            let what = ["where", "class", "cause"].map(|field| text(count, field));
+            (what.join(" "), count["packets"].as_u64().unwrap_or(0))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -263,12 +333,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn drops_of_all_sockets_are_added_up() {
-        let sockets = "  sl  local_address rem_address st tx_queue ref pointer drops\n\
-                       1: 00000000:0043 00000000:0000 07 00000000 2 000000 17\n\
-                       2: 00000000:0045 00000000:0000 07 00000000 2 000000 4\n";
-        assert_eq!(lost(sockets), 21);
-        assert_eq!(lost(""), 0);
+    fn datagrams_without_room_are_found_by_the_name_of_their_column() {
+        let snmp = "Ip: Forwarding\nIp: 1\nUdp: InDatagrams NoPorts InErrors OutDatagrams \
+                    RcvbufErrors\nUdp: 9 2 40 5 17\nUdpLite: RcvbufErrors\nUdpLite: 3\n";
+        assert_eq!(lost(snmp), Some(17));
+        assert_eq!(lost("Udp: InDatagrams\nUdp: 1\n"), None);
+    }
+
+    #[test]
+    fn what_passed_is_not_dropped() {
+        let classifier = serde_json::json!({"counts": [
+            {"where": "xdp", "class": "ipxe", "cause": "passed-known", "packets": 9},
+            {"where": "xdp", "class": "firmware-x64", "cause": "interface-rate", "packets": 7},
+        ]});
+        let expected = [("xdp firmware-x64 interface-rate".to_owned(), 7)];
+        assert!(dropped(&classifier).into_iter().eq(expected));
     }
 
     #[test]

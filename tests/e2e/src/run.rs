@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::capture::Capture;
 use crate::cases::{Case, Ending, Subject};
@@ -129,6 +129,7 @@ fn boot(
             fill()?;
             let flood = Flood {
                 xdp,
+                config: case.config.unwrap_or_default(),
                 server: &options.server,
                 load: options.load.as_deref().context("no bootstorm-load")?,
                 images: pictures,
@@ -172,6 +173,12 @@ fn boot_firmware(
             config: case.config.map(str::to_owned),
         },
     )?;
+    let attached = server.attached(&lab)?;
+    ensure!(
+        attached == case.attached,
+        "eth0 is sorted `{attached}`, not `{}`",
+        case.attached
+    );
     let trusted = if case.enrolled {
         Some(enrol_authority(&server, &lab)?)
     } else {

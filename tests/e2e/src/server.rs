@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::command;
 use crate::lab::{Lab, Node};
@@ -103,6 +104,26 @@ impl Server {
             lab,
             &["-H", &header, &format!("http://127.0.0.1:8051{path}")],
         )
+    }
+
+    /// What the classifier does, as /api/v1/classifier tells it.
+    ///
+    /// # Errors
+    /// The web service refuses or gives no JSON.
+    pub fn classifier(&self, lab: &Lab) -> Result<Value> {
+        Ok(serde_json::from_str(&self.api(lab, "/api/v1/classifier")?)?)
+    }
+
+    /// How packets are sorted on its interface: `native`, `generic`, `none` or `off`.
+    ///
+    /// # Errors
+    /// The web service does not know the interface.
+    pub fn attached(&self, lab: &Lab) -> Result<String> {
+        let classifier = self.classifier(lab)?;
+        let mut all = classifier["attachments"].as_array().into_iter().flatten();
+        let eth0 = all.find(|attachment| attachment["interface"] == "eth0");
+        eth0.and_then(|attachment| Some(attachment["mode"].as_str()?.to_owned()))
+            .with_context(|| format!("no eth0 among the attachments: {classifier}"))
     }
 
     /// Processor time of all its threads up to here.
