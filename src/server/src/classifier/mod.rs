@@ -273,7 +273,7 @@ const fn mode(xdp: Xdp) -> Mode {
     }
 }
 
-/// A line for each interface; one for all of them where the host has no XDP for us.
+/// A line for each interface; one for all of them where the reason is the host's.
 fn say_where(attachments: &[bootstorm_xdp::Attachment]) {
     for attachment in attachments {
         match &attachment.attached {
