@@ -14,7 +14,7 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod, include_bytes_aligned};
 use bootstorm_ebpf_shared::{
-    Bucket, COUNTERS, Cause, Class, Count, Guid, Mac, Rule, Sample, Settings, Table,
+    Bucket, COUNTERS, Cause, Class, Count, Guid, Mac, Rule, Sample, Settings, Table, counter,
 };
 
 /// The object that is committed.
@@ -63,23 +63,39 @@ impl Program {
     /// When not exactly one counter went up, or the action is not that of the cause.
     pub fn run(&mut self, frame: &[u8]) -> Result<Verdict> {
         let (action, _) = self.repeat(frame, 1)?;
-        let counts = self.counts()?;
-        let mut changed = (0..COUNTERS).filter(|at| counts[*at] != self.seen[*at]);
-        let at = changed.next().context("no counter went up")?;
-        ensure!(changed.next().is_none(), "two counters went up");
-        let bytes = counts[at].bytes - self.seen[at].bytes;
-        ensure!(counts[at].packets == self.seen[at].packets + 1);
-        ensure!(bytes == frame.len() as u64, "{bytes} bytes were counted");
-        self.seen = counts;
-        let class = u8::try_from(at / Cause::COUNT).ok().and_then(Class::of);
-        let cause = u8::try_from(at % Cause::COUNT).ok().and_then(Cause::of);
-        let verdict = Verdict {
-            class: class.context("class")?,
-            cause: cause.context("cause")?,
-        };
-        let expected = if verdict.cause.drops() { DROP } else { PASS };
-        ensure!(action == expected, "{verdict:?}, but action {action}");
-        Ok(verdict)
+        self.changed(frame, action)
+    }
+
+    /// Does what [`run`](Self::run) does, and looks at the counter of `guess` first: where it went
+    /// up, the others are left to [`is_complete`](Self::is_complete).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_guessing(&mut self, frame: &[u8], guess: Verdict) -> Result<Verdict> {
+        let (action, _) = self.repeat(frame, 1)?;
+        let at = counter(guess.class, guess.cause);
+        let count = self.count(at)?;
+        let seen = &mut self.seen[at as usize];
+        seen.packets += 1;
+        seen.bytes += frame.len() as u64;
+        if count != *seen {
+            seen.packets -= 1;
+            seen.bytes -= frame.len() as u64;
+            return self.changed(frame, action);
+        }
+        ensure!(
+            action == action_of(guess.cause),
+            "{guess:?}, but action {action}"
+        );
+        Ok(guess)
+    }
+
+    /// Whether every packet so far was counted once, and nothing else was.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn is_complete(&self) -> Result<bool> {
+        Ok(self.counts()? == self.seen)
     }
 
     /// Runs it on the same frame again and again; gives the last action and the nanoseconds that
@@ -100,6 +116,15 @@ impl Program {
         ))
     }
 
+    /// Takes the counters as they are for where the next [`run`](Self::run) begins.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn forget(&mut self) -> Result<()> {
+        self.seen = self.counts()?;
+        Ok(())
+    }
+
     /// Every counter, summed over the processors.
     ///
     /// # Errors
@@ -107,12 +132,41 @@ impl Program {
     pub fn counts(&self) -> Result<[Count; COUNTERS]> {
         let mut sums = [Count::default(); COUNTERS];
         for (at, sum) in (0..).zip(&mut sums) {
-            for Plain(count) in self.counts.get(&at, 0)?.iter() {
-                sum.packets += count.packets;
-                sum.bytes += count.bytes;
-            }
+            *sum = self.count(at)?;
         }
         Ok(sums)
+    }
+
+    fn count(&self, at: u32) -> Result<Count> {
+        let mut sum = Count::default();
+        for Plain(count) in self.counts.get(&at, 0)?.iter() {
+            sum.packets += count.packets;
+            sum.bytes += count.bytes;
+        }
+        Ok(sum)
+    }
+
+    /// Finds what became of a frame by the counter that went up.
+    fn changed(&mut self, frame: &[u8], action: u32) -> Result<Verdict> {
+        let counts = self.counts()?;
+        let mut changed = (0..COUNTERS).filter(|at| counts[*at] != self.seen[*at]);
+        let at = changed.next().context("no counter went up")?;
+        ensure!(changed.next().is_none(), "two counters went up");
+        let bytes = counts[at].bytes - self.seen[at].bytes;
+        ensure!(counts[at].packets == self.seen[at].packets + 1);
+        ensure!(bytes == frame.len() as u64, "{bytes} bytes were counted");
+        self.seen = counts;
+        let class = u8::try_from(at / Cause::COUNT).ok().and_then(Class::of);
+        let cause = u8::try_from(at % Cause::COUNT).ok().and_then(Cause::of);
+        let verdict = Verdict {
+            class: class.context("class")?,
+            cause: cause.context("cause")?,
+        };
+        ensure!(
+            action == action_of(verdict.cause),
+            "{verdict:?}, but action {action}"
+        );
+        Ok(verdict)
     }
 
     /// Writes the table.
@@ -227,6 +281,10 @@ unsafe impl Pod for Plain<Bucket> {}
 
 fn key(&[a, b, c, d, e, f]: &Mac) -> [u8; 8] {
     [a, b, c, d, e, f, 0, 0]
+}
+
+fn action_of(cause: Cause) -> u32 {
+    if cause.drops() { DROP } else { PASS }
 }
 
 const DROP: u32 = 1;
