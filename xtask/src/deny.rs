@@ -32,7 +32,7 @@ fn check_one(program: &Path, manifest: &str) -> Result<()> {
         let mut deny = Command::new(program);
         deny.current_dir(workspace::root())
             .args(["--all-features", "--manifest-path", manifest])
-            .args(["check", "--config", "deny.toml"])
+            .args(["--config", "deny.toml", "check"])
             .args(checks);
         deny
     };
