@@ -69,7 +69,7 @@ impl Classifier {
             XdpConfig {
                 mode: mode(config.xdp),
                 replace: config.xdp_replace,
-                interfaces: interfaces.clone(),
+                interfaces: neighbours::lowest(&interfaces),
                 table,
             },
             report(Arc::clone(&dropped), events, interfaces),

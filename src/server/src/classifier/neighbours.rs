@@ -1,10 +1,13 @@
-//! Who else on this host may want the packets that the classifier would drop.
+//! Who else on this host gets the packets that the classifier sees.
 
 use std::fs;
 use std::path::Path;
 
 use bootstorm_config::Config;
 use bootstorm_engine::udp_holder;
+
+/// Where the kernel shows interfaces.
+const INTERFACES: &str = "/sys/class/net";
 
 /// A line for each neighbour. To be asked before the own ports are open.
 pub(crate) fn look(config: &Config, interfaces: &[(String, u32)]) -> Vec<String> {
@@ -14,7 +17,7 @@ pub(crate) fn look(config: &Config, interfaces: &[(String, u32)]) -> Vec<String>
         Some(format!("UDP port {} is taken{holder}", dhcp.port()))
     });
     let uppers = interfaces.iter().flat_map(|(name, index)| {
-        let uppers = uppers(&Path::new("/sys/class/net").join(name), *index);
+        let uppers = uppers(&Path::new(INTERFACES).join(name), *index);
         uppers
             .into_iter()
             .map(move |(upper, kind)| format!("{name} is a port of {upper} ({kind})"))
@@ -22,9 +25,31 @@ pub(crate) fn look(config: &Config, interfaces: &[(String, u32)]) -> Vec<String>
     port.into_iter().chain(uppers).collect()
 }
 
+/// Those that do not get their packets through another of them. What comes in by a VLAN or a bridge
+/// is judged at the port below: at both, each packet would be paid for twice.
+pub(crate) fn lowest(interfaces: &[(String, u32)]) -> Vec<(String, u32)> {
+    lowest_of(interfaces, Path::new(INTERFACES))
+}
+
+fn lowest_of(interfaces: &[(String, u32)], folder: &Path) -> Vec<(String, u32)> {
+    let is_listed = |lower: &String| interfaces.iter().any(|(name, _)| name == lower);
+    let is_lowest = |(name, index): &&(String, u32)| {
+        let lowers = neighbours(&folder.join(name), *index, "lower_");
+        !lowers.iter().any(|(lower, _)| is_listed(lower))
+    };
+    interfaces.iter().filter(is_lowest).cloned().collect()
+}
+
 /// Interfaces that take packets from this one, with their kinds: a bridge, a bond, a macvlan. VLANs
 /// do not count: what is for their own ports on this host is found there.
 fn uppers(interface: &Path, index: u32) -> Vec<(String, String)> {
+    let mut found = neighbours(interface, index, "upper_");
+    found.retain(|(_, kind)| kind != "vlan");
+    found
+}
+
+/// Interfaces above or below this one, with their kinds, by name.
+fn neighbours(interface: &Path, index: u32, side: &str) -> Vec<(String, String)> {
     // In a namespace of its own /sys may still show the interfaces of another.
     let shown = fs::read_to_string(interface.join("ifindex")).unwrap_or_default();
     if shown.trim().parse() != Ok(index) {
@@ -37,9 +62,8 @@ fn uppers(interface: &Path, index: u32) -> Vec<(String, String)> {
         .flatten()
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            let upper = name.strip_prefix("upper_")?.to_owned();
-            let kind = kind(&entry.path());
-            (kind != "vlan").then_some((upper, kind))
+            let neighbour = name.strip_prefix(side)?.to_owned();
+            Some((neighbour, kind(&entry.path())))
         })
         .collect();
     found.sort();
@@ -83,6 +107,27 @@ mod tests {
         );
         assert_eq!(uppers(&interface, 8), []);
         assert_eq!(uppers(&folder.path().join("gone"), 7), []);
+    }
+
+    #[test]
+    fn a_bridge_or_vlan_gets_its_packets_by_the_port_below() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, index) in [("eth0", 1), ("eth1", 2), ("br0", 3), ("eth1.5", 4)] {
+            let interface = folder.path().join(name);
+            fs::create_dir(&interface).unwrap();
+            fs::write(interface.join("ifindex"), index.to_string()).unwrap();
+        }
+        for (upper, lower) in [("br0", "eth0"), ("eth1.5", "eth1")] {
+            let link = folder.path().join(upper).join(format!("lower_{lower}"));
+            std::os::unix::fs::symlink(folder.path().join(lower), link).unwrap();
+        }
+        let lowest = |names: &[(&str, u32)]| {
+            let all: Vec<_> = names.iter().map(|(n, i)| ((*n).to_owned(), *i)).collect();
+            let lowest = lowest_of(&all, folder.path());
+            lowest.into_iter().map(|(_, i)| i).collect::<Vec<_>>()
+        };
+        assert_eq!(lowest(&[("br0", 3), ("eth0", 1), ("eth1.5", 4)]), [1, 4]);
+        assert_eq!(lowest(&[("br0", 3), ("eth1", 2), ("eth1.5", 4)]), [3, 2]);
     }
 
     #[test]
