@@ -33,7 +33,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::classifier::{self, Classifier};
+use crate::classifier::Classifier;
 use crate::translate;
 
 /// Requests of the data plane that may wait for the control plane.
@@ -364,17 +364,10 @@ fn start_engine(
     Ok(engine)
 }
 
-/// Tells the classifier which machines are known, and looks where it still is.
+/// Tells the classifier which machines are known.
 async fn follow(classifier: Arc<Classifier>, mut known: watch::Receiver<HashSet<MacAddress>>) {
-    let mut look = tokio::time::interval(classifier::LOOK);
-    loop {
-        tokio::select! {
-            changed = known.changed() => match changed {
-                Ok(()) => classifier.know(known.borrow_and_update().iter().copied()),
-                Err(_) => return,
-            },
-            _ = look.tick() => classifier.look(),
-        }
+    while known.changed().await.is_ok() {
+        classifier.know(known.borrow_and_update().iter().copied());
     }
 }
 

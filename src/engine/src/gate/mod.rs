@@ -1,5 +1,8 @@
-//! The classifier in user space: what the kernel program did not judge is judged here, by the same
-//! code, before anything else looks at it.
+//! The classifier in user space: the same judgement as in the kernel program, before anything else
+//! looks at a packet.
+//!
+//! It judges what the program has judged too. Fragments pass there, and their whole is judged by
+//! nobody else; and when a program is taken off its interface, nobody has to notice.
 
 mod buckets;
 mod settings;
@@ -91,10 +94,6 @@ impl Gate {
     ) -> Result<Passed, Stopped> {
         let now = self.settings.clock(now);
         let rules: &Rules = self.rules.load();
-        if rules.covered.contains(&interface) {
-            let stranger = service == Service::Dhcp && !rules.knows(chaddr(bytes));
-            return Ok(passed(stranger));
-        }
         let (port, parts) = match service {
             Service::Dhcp => (DHCP_PORT, self.dhcp_workers),
             Service::Tftp => (TFTP_PORT, self.settings.workers()),

@@ -38,8 +38,6 @@ pub struct GateSettings {
 pub(super) struct Rules {
     pub(super) table: Table,
     pub(super) machines: Arc<Machines>,
-    /// Interfaces whose packets the kernel has judged already.
-    pub(super) covered: Vec<u32>,
 }
 
 /// A [`Roster`], ready to be looked up.
@@ -92,11 +90,6 @@ impl GateSettings {
             banned_guids: roster.banned_guids.into_iter().collect(),
         });
         self.change(|rules| rules.machines = Arc::clone(&machines));
-    }
-
-    /// Interfaces, by index, whose packets the kernel judges: they are not judged again.
-    pub fn set_covered(&self, interfaces: Vec<u32>) {
-        self.change(|rules| rules.covered.clone_from(&interfaces));
     }
 
     /// What was judged here, by [`counter`](bootstorm_ebpf_shared::counter).

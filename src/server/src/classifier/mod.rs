@@ -7,7 +7,7 @@ mod table;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::anyhow;
 use bootstorm_config::{Config, ListenAt, Xdp};
@@ -26,9 +26,6 @@ use crate::network;
 use roster::Lists;
 use table::table;
 
-/// How often the kernel's half is asked where it still is.
-pub(crate) const LOOK: Duration = Duration::from_secs(2);
-
 /// Both halves.
 pub(crate) struct Classifier {
     kernel: bootstorm_xdp::Classifier,
@@ -45,8 +42,6 @@ struct InForce {
     lists: Lists,
     /// The kernel holds all of the lists.
     fits: bool,
-    /// Interfaces whose packets the kernel sorts.
-    covered: Vec<u32>,
     /// The half in the data plane, once there is one.
     gate: Option<Arc<GateSettings>>,
 }
@@ -80,7 +75,6 @@ impl Classifier {
             table,
             lists: Lists::of(config),
             fits: true,
-            covered: covered(&kernel),
             gate: None,
         };
         Ok(Self {
@@ -96,23 +90,10 @@ impl Classifier {
     pub(crate) fn join(&self, engine: &Opened) {
         let mut in_force = self.in_force();
         let gate = engine.gate();
-        gate.set_covered(in_force.covered.clone());
         in_force.gate = Some(Arc::clone(gate));
         bind(&mut in_force.table.settings.ports, engine.bound());
         self.tell_table(&in_force);
         self.tell_lists(&mut in_force);
-    }
-
-    /// Looks where the kernel's half still is: the data plane takes over what it lost.
-    pub(crate) fn look(&self) {
-        let covered = covered(&self.kernel);
-        let mut in_force = self.in_force();
-        if in_force.covered != covered {
-            in_force.covered.clone_from(&covered);
-            if let Some(gate) = &in_force.gate {
-                gate.set_covered(covered);
-            }
-        }
     }
 
     /// Takes rates, rules and bans of a configuration that was read again.
@@ -255,13 +236,6 @@ fn interfaces(config: &Config) -> anyhow::Result<Vec<(String, u32)>> {
         network::chosen(&config.interfaces)?
     };
     Ok(interfaces.into_iter().map(|i| (i.name, i.index)).collect())
-}
-
-/// Interfaces whose packets the kernel sorts, by index.
-fn covered(kernel: &bootstorm_xdp::Classifier) -> Vec<u32> {
-    let all = kernel.attachments().into_iter();
-    let attached = all.filter(|attachment| attachment.attached.is_attached());
-    attached.map(|attachment| attachment.index).collect()
 }
 
 const fn mode(xdp: Xdp) -> Mode {
