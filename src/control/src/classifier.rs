@@ -36,7 +36,7 @@ pub trait Classifier: Debug + Send + Sync {
 pub struct Attachment {
     /// Its name.
     pub interface: String,
-    /// `native`, `generic`, or `none`: the data plane sorts what comes in here.
+    /// `native`, `generic`; `none` or, as configured, `off`: the data plane sorts what comes in here.
     pub mode: &'static str,
     /// Why it is `none`, or not `native`.
     pub reason: Option<Reason>,

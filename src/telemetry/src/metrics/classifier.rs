@@ -55,7 +55,7 @@ impl Classifier {
         }
     }
 
-    /// The interfaces, each with its mode: `native`, `generic` or `none`.
+    /// The interfaces, each with its mode: `native`, `generic`, `none` or `off`.
     pub fn attached<'a>(&self, interfaces: impl IntoIterator<Item = (&'a str, &'static str)>) {
         self.attached.clear();
         for (interface, mode) in interfaces {
@@ -83,7 +83,7 @@ impl Classifier {
         let attached = Family::default();
         r.register(
             "classifier_attached",
-            "1 for each interface with the mode of its classifier: native, generic or none",
+            "1 for each interface with the mode of its classifier: native, generic, none or off",
             Family::clone(&attached),
         );
         Self {
