@@ -28,7 +28,10 @@ pub(crate) const SUBMISSIONS: u32 = 1024;
 /// Completion queue entries of a ring: everything that can complete between two turns.
 pub(crate) const COMPLETIONS: u32 = 16384;
 
-/// Receive buffers for datagrams, shared by all UDP sockets of a worker.
+/// Receive buffers for first requests: as many are handled before a worker looks at its transfers
+/// again.
+pub(crate) const REQUEST_BUFFERS: u16 = 256;
+/// Receive buffers for the datagrams of transfers, shared by the TFTP data ports of a worker.
 pub(crate) const DATAGRAM_BUFFERS: u16 = 2048;
 /// Bytes of one of them: the kernel's header, the sender's address, control messages, payload.
 pub(crate) const DATAGRAM_BUFFER: usize = 2048;
@@ -129,7 +132,8 @@ const _: () = assert!(DATAGRAM >= bootstorm_proto::dhcp::MESSAGE_MAX);
 // Every buffer and every send can complete between two turns without overflowing the queue.
 const _: () = assert!(
     (COMPLETIONS as usize)
-        > DATAGRAM_BUFFERS as usize
+        > REQUEST_BUFFERS as usize
+            + DATAGRAM_BUFFERS as usize
             + STREAM_BUFFERS as usize
             + SEND_SLOTS
             + 2 * CONNECTIONS
@@ -138,6 +142,7 @@ const _: () = assert!(
 // Nobody takes a whole worker by default.
 const _: () = assert!(TRANSFERS_PER_CLIENT as usize <= TRANSFERS / 2);
 // Buffer rings are powers of two.
+const _: () = assert!(REQUEST_BUFFERS.is_power_of_two());
 const _: () = assert!(DATAGRAM_BUFFERS.is_power_of_two() && STREAM_BUFFERS.is_power_of_two());
 // A block with its header fits one send.
 const _: () = assert!(TFTP_BLOCK_MAX as usize + 4 <= SEND_BYTES);

@@ -30,6 +30,8 @@ use buffers::BufferRing;
 
 const DATAGRAMS: u16 = 0;
 const STREAMS: u16 = 1;
+/// A flood of requests leaves the buffers of transfers alone.
+const REQUESTS: u16 = 2;
 
 /// How long a socket rests whose receive or accept failed for want of files or memory.
 const REST: Duration = Duration::from_millis(100);
@@ -38,6 +40,7 @@ const REST: Duration = Duration::from_millis(100);
 pub(crate) struct Uring {
     // First: closing the ring ends every use of the memory below.
     ring: IoUring,
+    requests: BufferRing,
     datagrams: BufferRing,
     streams: BufferRing,
     udp: udp::Sockets,
@@ -109,6 +112,12 @@ impl Uring {
     /// What the kernel answered.
     pub(crate) fn new(waker: Waker) -> io::Result<Self> {
         let ring = ring::build()?;
+        let requests = BufferRing::register(
+            &ring,
+            REQUESTS,
+            limits::REQUEST_BUFFERS,
+            limits::DATAGRAM_BUFFER,
+        )?;
         let datagrams = BufferRing::register(
             &ring,
             DATAGRAMS,
@@ -123,6 +132,7 @@ impl Uring {
         )?;
         Ok(Self {
             ring,
+            requests,
             datagrams,
             streams,
             udp: udp::Sockets::new(),
@@ -257,12 +267,12 @@ fn transient(error: &io::Error) -> bool {
 
 impl Driver for Uring {
     fn add_udp(&mut self, socket: UdpSocket) -> io::Result<SocketId> {
-        Ok(self.udp.add(socket))
+        Ok(self.udp.add(socket, REQUESTS))
     }
 
     fn bind_udp(&mut self, address: SocketAddr) -> io::Result<SocketId> {
         let socket = crate::udp::bind(address, crate::udp::Use::Data)?;
-        self.add_udp(socket)
+        Ok(self.udp.add(socket, DATAGRAMS))
     }
 
     fn add_listener(&mut self, listener: TcpListener) -> io::Result<ListenerId> {
@@ -319,20 +329,21 @@ impl Driver for Uring {
     }
 
     fn bytes(&self, buffer: &Buffer) -> &[u8] {
-        let ring = if buffer.group == DATAGRAMS {
-            &self.datagrams
-        } else {
-            &self.streams
+        let ring = match buffer.group {
+            DATAGRAMS => &self.datagrams,
+            REQUESTS => &self.requests,
+            _ => &self.streams,
         };
         ring.bytes(buffer.id, buffer.range.clone())
     }
 
     fn recycle(&mut self, buffer: Buffer) {
-        if buffer.group == DATAGRAMS {
-            self.datagrams.recycle(buffer.id);
-        } else {
-            self.streams.recycle(buffer.id);
-        }
+        let ring = match buffer.group {
+            DATAGRAMS => &mut self.datagrams,
+            REQUESTS => &mut self.requests,
+            _ => &mut self.streams,
+        };
+        ring.recycle(buffer.id);
     }
 
     fn packet(&mut self) -> Box<Packet> {

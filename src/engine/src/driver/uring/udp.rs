@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use io_uring::{cqueue, opcode, types};
 
-use super::{DATAGRAMS, Op, REST, Uring};
+use super::{Op, REST, Uring};
 use crate::driver::backlog::Backlog;
 use crate::driver::outgoing::{Load, Part, Slot};
-use crate::driver::{Buffer, Busy, Event, Packet, SocketId, Transmit, incoming};
+use crate::driver::{Buffer, Busy, Driver, Event, Packet, SocketId, Transmit, incoming};
 use crate::limits;
 
 /// How long sending rests when a socket's send buffer is full.
@@ -35,6 +35,8 @@ pub(super) struct Sockets {
 
 struct Socket {
     socket: UdpSocket,
+    /// Whose buffers it receives into.
+    group: u16,
     resume: Option<Instant>,
 }
 
@@ -57,10 +59,11 @@ impl Sockets {
         }
     }
 
-    pub(super) fn add(&mut self, socket: UdpSocket) -> SocketId {
+    pub(super) fn add(&mut self, socket: UdpSocket, group: u16) -> SocketId {
         let id = self.sockets.len() as u32;
         self.sockets.push(Socket {
             socket,
+            group,
             resume: None,
         });
         self.idle.push(id);
@@ -116,7 +119,7 @@ impl Uring {
             self.udp.idle.swap_remove(at);
             let fd = types::Fd(socket.socket.as_raw_fd());
             let template: *const libc::msghdr = &raw const *self.udp.template;
-            let entry = opcode::RecvMsgMulti::new(fd, template, DATAGRAMS)
+            let entry = opcode::RecvMsgMulti::new(fd, template, socket.group)
                 .build()
                 .user_data(Op::Datagram.user_data(id));
             // SAFETY: the template lives on the heap as long as the ring; sockets are never
@@ -197,29 +200,35 @@ impl Uring {
             }
             return;
         }
-        let Some(buffer) = cqueue::buffer_select(entry.flags()) else {
+        let (Some(number), Some(socket)) = (
+            cqueue::buffer_select(entry.flags()),
+            self.udp.sockets.get(id as usize),
+        ) else {
             return;
         };
-        match self.read_datagram(buffer, result as usize) {
-            Some((arrival, range)) => self.events.push_back(Event::Datagram {
-                socket: SocketId(id),
-                arrival,
-                buffer: Buffer {
-                    group: DATAGRAMS,
-                    id: buffer,
-                    range,
-                },
-            }),
-            None => self.datagrams.recycle(buffer),
+        let mut buffer = Buffer {
+            group: socket.group,
+            id: number,
+            range: 0..result as usize,
+        };
+        match self.read_datagram(&buffer) {
+            Some((arrival, range)) => {
+                buffer.range = range;
+                self.events.push_back(Event::Datagram {
+                    socket: SocketId(id),
+                    arrival,
+                    buffer,
+                });
+            }
+            None => self.recycle(buffer),
         }
     }
 
     fn read_datagram(
         &self,
-        buffer: u16,
-        length: usize,
+        buffer: &Buffer,
     ) -> Option<(crate::driver::Arrival, std::ops::Range<usize>)> {
-        let bytes = self.datagrams.bytes(buffer, 0..length);
+        let bytes = self.bytes(buffer);
         let out = types::RecvMsgOut::parse(bytes, &self.udp.template).ok()?;
         if out.is_payload_truncated() || out.is_control_data_truncated() {
             return None;
