@@ -1,6 +1,7 @@
 //! What people run while developing: `cargo xtask`.
 #![forbid(unsafe_code)]
 
+mod classifier;
 mod demo;
 mod deny;
 mod docs;
@@ -8,6 +9,7 @@ mod e2e;
 mod ebpf;
 mod fixtures;
 mod fuzz;
+mod page;
 mod peers;
 mod test;
 mod tidy;
@@ -40,6 +42,8 @@ enum Task {
     Fixtures(fixtures::Arguments),
     /// Throw what the network can send at the parsers
     Fuzz(fuzz::Arguments),
+    /// Measure what the classifier costs a packet, and machines that boot beside a flood (root)
+    Classifier(classifier::Arguments),
     /// Measure this server beside other TFTP and HTTP servers and say which limits hold
     Peers(peers::Arguments),
 }
@@ -52,6 +56,7 @@ fn main() -> Result<ExitCode> {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Fixtures(arguments) => fixtures::run(&arguments),
         Task::Fuzz(arguments) => fuzz::main(&arguments),
+        Task::Classifier(arguments) => classifier::run(&arguments),
         Task::Peers(arguments) => peers::run(&arguments),
     }
 }

@@ -2,7 +2,6 @@
 
 mod client;
 mod cpu;
-mod page;
 mod programs;
 mod scenario;
 mod server;
@@ -15,7 +14,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use bootstorm_e2e::{command, stop};
 
-use crate::workspace;
+use crate::{page, workspace};
 use programs::{Peers, Program};
 use scenario::{ALL, FILES, Scenario};
 use server::{Kind, Place, Server};
@@ -83,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let report = report(arguments, &peers, &measured)?;
     println!("\n{report}");
     if arguments.write {
-        page::write(&report)?;
+        page::write("peers", &report)?;
     }
     let holds = measured
         .iter()
@@ -275,19 +274,9 @@ fn report(arguments: &Arguments, peers: &Peers, measured: &[Measured]) -> Result
     for program in &peers.programs {
         versions.push(format!("{} {}", program.kind, program.version));
     }
-    let commit = command::output(
-        Command::new("git")
-            .args(["describe", "--always", "--dirty"])
-            .current_dir(workspace::root()),
-    );
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let mut text = format!(
-        "{}; commit {}; Linux {}; {} ({cores} cores)\n\n\
-         Versions: {}. This server with {} worker{}, nginx with one.\n\n",
-        command::line("date -u +%F")?.trim(),
-        commit.as_deref().unwrap_or("unknown").trim(),
-        command::read(Path::new("/proc/sys/kernel/osrelease"))?.trim(),
-        processor(),
+        "{}\n\nVersions: {}. This server with {} worker{}, nginx with one.\n\n",
+        page::origin()?,
         versions.join(", "),
         arguments.workers,
         if arguments.workers == 1 { "" } else { "s" },
@@ -305,15 +294,4 @@ fn report(arguments: &Arguments, peers: &Peers, measured: &[Measured]) -> Result
         text.push_str(&measured.markdown());
     }
     Ok(text)
-}
-
-fn processor() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    name.map_or_else(
-        || std::env::consts::ARCH.to_owned(),
-        |name| name.trim_start_matches([' ', '\t', ':']).to_owned(),
-    )
 }
