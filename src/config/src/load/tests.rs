@@ -176,12 +176,25 @@ fn every_key_is_taken() {
     );
     assert_top_level(&config);
     assert_listeners_and_boot(&config);
+    assert_transfers(&config);
+    assert_classifier(&config);
+    assert!(!config.tls.dhe);
+    assert_eq!(config.tls.kernel, KernelTls::Auto);
+    let machine = &config.machines[0];
+    let mac = MacAddress::new([0x52, 0x54, 0, 0x99, 0, 1]);
+    assert_eq!(machine.mac, Some(mac));
+    let guid = machine.guid.unwrap().to_string();
+    assert_eq!(guid, "11223344-5566-7788-99aa-bbccddeeff00");
+    assert_eq!(machine.name.as_deref(), Some("lab"));
+    assert_eq!(machine.boot.as_deref(), Some("menu"));
+}
+
+fn assert_transfers(config: &Config) {
     assert_eq!(config.tftp.data_ports, DataPorts::Single);
     assert_eq!(config.tftp.max_window.get(), 16);
     assert_eq!(config.tftp.max_block.map(BlockSize::get), Some(1024));
     assert_eq!(config.tftp.rollover, 1);
     assert_eq!(config.tftp.max_transfers_per_client, 16);
-    assert!(!config.tls.dhe);
     let rate = |text: &str| text.parse::<Rate>().ok();
     let pacing = model::Pacing {
         per_machine: rate("100M"),
@@ -192,15 +205,6 @@ fn every_key_is_taken() {
         machines: NonZeroU32::new(40),
     };
     assert_eq!(config.pacing, pacing);
-    assert_classifier(&config);
-    assert_eq!(config.tls.kernel, KernelTls::Auto);
-    let machine = &config.machines[0];
-    let mac = MacAddress::new([0x52, 0x54, 0, 0x99, 0, 1]);
-    assert_eq!(machine.mac, Some(mac));
-    let guid = machine.guid.unwrap().to_string();
-    assert_eq!(guid, "11223344-5566-7788-99aa-bbccddeeff00");
-    assert_eq!(machine.name.as_deref(), Some("lab"));
-    assert_eq!(machine.boot.as_deref(), Some("menu"));
 }
 
 fn assert_top_level(config: &Config) {
