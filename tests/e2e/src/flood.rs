@@ -1,7 +1,7 @@
 //! Simulated machines that boot while something floods the server.
 //!
 //! The machines boot twice: once in peace, so that the server knows them, and once beside
-//! [`RATE`] frames a second of rubbish and of DISCOVERs of machines that do not exist, on the same
+//! 200,000 frames a second of rubbish and of DISCOVERs of machines that do not exist, on the same
 //! network. On a small host sender, server and machines share the same processors: what was really
 //! sent is part of the result.
 
@@ -86,7 +86,7 @@ impl Flood<'_> {
     /// table. Gives the slowest boot beside the flood.
     ///
     /// # Errors
-    /// A machine did not boot, or no flood of [`RATE_MIN`] could be sent here.
+    /// A machine did not boot, or too little of a flood could be sent here.
     pub fn run(self) -> Result<(Duration, String)> {
         let mut lab = Lab::start(self.folder, Lan::V4)?;
         lab.plug_storm()?;
