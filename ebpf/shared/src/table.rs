@@ -118,8 +118,6 @@ impl Rule {
                 Self::limit(Rate::new(20_000, 40_000))
             }
             Class::TftpRequest => Self::limit(Rate::new(50_000, 100_000)),
-            // Anybody's ephemeral port may lie among the TFTP data ports.
-            Class::Malformed(Broken::TftpOpcode) => Self::PASS,
             Class::DhcpNotPxe | Class::Malformed(_) => Self::DROP,
             _ => Self::PASS,
         }
@@ -132,8 +130,12 @@ impl Table {
     #[must_use]
     pub fn beside_others(mut self) -> Self {
         for class in Class::all() {
-            if let (Class::DhcpNotPxe | Class::Malformed(_), Some(rule)) =
-                (class, self.rules.get_mut(usize::from(class.number())))
+            let is_theirs = match class {
+                Class::DhcpNotPxe => true,
+                Class::Malformed(broken) => !matches!(broken, Broken::TftpOpcode),
+                _ => false,
+            };
+            if let (true, Some(rule)) = (is_theirs, self.rules.get_mut(usize::from(class.number())))
             {
                 *rule = Rule::PASS;
             }
@@ -211,7 +213,7 @@ mod tests {
         ));
         assert_eq!(action(Class::DhcpNotPxe), Action::Drop);
         assert_eq!(action(Class::Malformed(Broken::Short)), Action::Drop);
-        assert_eq!(action(Class::Malformed(Broken::TftpOpcode)), Action::Pass);
+        assert_eq!(action(Class::Malformed(Broken::TftpOpcode)), Action::Drop);
         assert_eq!(action(Class::NotOurs), Action::Pass);
         assert_eq!(action(Class::TftpOther), Action::Pass);
     }
@@ -219,7 +221,8 @@ mod tests {
     #[test]
     fn beside_others_nothing_is_dropped_that_they_could_read() {
         let table = Table::default().beside_others();
-        assert!(Class::all().all(|class| table.rule(class).action() != Action::Drop));
+        let dropped = Class::all().filter(|class| table.rule(*class).action() == Action::Drop);
+        assert!(dropped.eq([Class::Malformed(Broken::TftpOpcode)]));
         assert_eq!(table.rule(Class::Ipxe), Table::default().rule(Class::Ipxe));
     }
 }

@@ -7,17 +7,20 @@ use crate::class::{Broken, Class};
 pub(crate) fn request(opcode: Option<[u8; 2]>) -> Class {
     match opcode {
         Some([0, READ]) => Class::TftpRequest,
-        other => data(other),
-    }
-}
-
-/// Sorts a datagram to a data port, where a read request has no business.
-pub(crate) fn data(opcode: Option<[u8; 2]>) -> Class {
-    match opcode {
-        Some([0, READ..=OPTIONS]) => Class::TftpOther,
+        Some([0, WRITE..=OPTIONS]) => Class::TftpOther,
         _ => Class::Malformed(Broken::TftpOpcode),
     }
 }
 
+/// Sorts a datagram to a data port, where a read request has no business. What is no TFTP is not
+/// ours: the port may be the ephemeral one of some other program.
+pub(crate) fn data(opcode: Option<[u8; 2]>) -> Class {
+    match opcode {
+        Some([0, READ..=OPTIONS]) => Class::TftpOther,
+        _ => Class::NotOurs,
+    }
+}
+
 const READ: u8 = 1;
+const WRITE: u8 = 2;
 const OPTIONS: u8 = 6;

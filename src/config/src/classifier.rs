@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
-use bootstorm_ebpf_shared::{Broken, Class};
+use bootstorm_ebpf_shared::Class;
 use bootstorm_proto::types::{MacAddress, MachineGuid};
 
 use crate::lint::Finding;
@@ -172,7 +172,6 @@ pub struct ClassName(&'static str);
 /// Names that stand for more than one class.
 const GROUPS: [&str; 2] = [FIRMWARE, MALFORMED];
 const FIRMWARE: &str = "firmware";
-/// Without TFTP: a range of data ports may hold a port of somebody else on this host.
 const MALFORMED: &str = "malformed";
 
 impl ClassName {
@@ -198,7 +197,7 @@ impl ClassName {
     pub fn classes(self) -> impl Iterator<Item = Class> {
         Class::all().filter(move |class| match (self.0, class) {
             (FIRMWARE, Class::Firmware(_)) => true,
-            (MALFORMED, Class::Malformed(broken)) => *broken != Broken::TftpOpcode,
+            (MALFORMED, Class::Malformed(_)) => true,
             (name, class) => class.name() == name,
         })
     }
@@ -402,7 +401,7 @@ mod tests {
         let count = |name| ClassName::named(name).map(|name: ClassName| name.classes().count());
         let broken = Class::all().filter(|class| matches!(class, Class::Malformed(_)));
         assert_eq!(count("firmware"), Some(10));
-        assert_eq!(count("malformed"), Some(broken.count() - 1));
+        assert_eq!(count("malformed"), Some(broken.count()));
         assert_eq!(count("dhcp.short"), Some(1));
         assert_eq!(count("not-ours"), None);
         assert!(names().all(|name| count(name).is_some_and(|n| n > 0)));

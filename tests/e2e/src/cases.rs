@@ -94,9 +94,7 @@ const BASE: Case = Case {
 const FLOOD: Case = Case {
     about: "50 machines boot beside 200,000 frames a second, with XDP",
     subject: Subject::Flood(Xdp::Native),
-    config: Some(
-        "[classifier.classes]\nfirmware = \"1000/s\"\nipxe = \"1000/s\"\n\"tftp.malformed\" = \"drop\"\n",
-    ),
+    config: Some("[classifier.classes]\nfirmware = \"1000/s\"\nipxe = \"1000/s\"\n"),
     ..BASE
 };
 

@@ -100,7 +100,7 @@ mod tests {
         let action = |class| table.rule(class).action();
         assert_eq!(action(Class::Malformed(Broken::Short)), Action::Pass);
         assert_eq!(action(Class::Malformed(Broken::Hops)), Action::Drop);
-        assert_eq!(action(Class::Malformed(Broken::TftpOpcode)), Action::Pass);
+        assert_eq!(action(Class::Malformed(Broken::TftpOpcode)), Action::Drop);
         assert_eq!(action(Class::Firmware(Family::Bios)), Action::Drop);
         let limit = Action::Limit(Rate::new(5, 10));
         assert_eq!(action(Class::Firmware(Family::X64)), limit);
