@@ -160,9 +160,8 @@ impl Walk {
         let code = message.byte(self.at).filter(|_| self.at < self.end);
         match code {
             None | Some(END) => return self.area_ends(message),
-            // Padding comes in long runs, and may well run over the end of a field.
-            Some(PAD) if message.array(self.at) == Some([PAD; 8]) => self.at += 8,
-            Some(PAD) => self.at += 1,
+            // It may well run over the end of a field.
+            Some(PAD) => self.at += message.array(self.at).map_or(1, padding),
             Some(code) => {
                 let Some(len) = message.byte(self.at + 1).map(usize::from) else {
                     return past_end;
@@ -355,6 +354,28 @@ const fn first(slot: &mut Option<Span>, option: Span) {
     if slot.is_none() {
         *slot = Some(option);
     }
+}
+
+/// How many of these bytes are padding, which comes in long runs.
+#[inline]
+const fn padding(bytes: [u8; 8]) -> usize {
+    let mut rest = u64::from_le_bytes(bytes);
+    if rest == 0 {
+        return 8;
+    }
+    let mut len = 0;
+    if rest as u32 == 0 {
+        rest >>= 32;
+        len += 4;
+    }
+    if rest as u16 == 0 {
+        rest >>= 16;
+        len += 2;
+    }
+    if rest as u8 == 0 {
+        len += 1;
+    }
+    len
 }
 
 #[inline]
