@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bootstorm_policy::{BootPlan, MachineFacts, Policy, Urls, script};
+use bootstorm_policy::{BootPlan, Facts, Policy, Urls, script};
 use bootstorm_proto::http::{BootRequest, BootResponse, Method};
 use bootstorm_proto::ipxe::Params;
 use bootstorm_proto::types::MacAddress;
@@ -148,9 +148,9 @@ impl BootPages {
     }
 
     /// What the request says, and what was seen of the machine where it says nothing.
-    fn facts(&self, request: &BootRequest) -> MachineFacts {
+    fn facts(&self, request: &BootRequest) -> Facts {
         let params = Params::of_request(&request.query, &request.body);
-        let mut facts = MachineFacts::from(&params);
+        let mut facts = Facts::from(&params);
         facts.address = facts.address.or(Some(ip(request)));
         let seen = match (facts.mac, facts.guid) {
             (Some(mac), _) => self.clients.by_mac(mac),
@@ -161,8 +161,10 @@ impl BootPages {
             facts.mac = facts.mac.or(seen.mac);
             facts.guid = facts.guid.or(seen.guid);
             if facts.family.is_none() {
-                facts.arch = facts.arch.or(seen.arch);
-                facts.family = facts.arch.and_then(|a| a.family());
+                if facts.arches.is_empty() {
+                    facts.arches.extend(seen.arch);
+                }
+                facts.family = facts.arch().and_then(|a| a.family());
             }
         }
         facts

@@ -11,7 +11,7 @@ use bootstorm_proto::types::{Family, MacAddress, MachineGuid};
 use bootstorm_telemetry::event::Reason;
 
 use crate::rules::Assignments;
-use crate::{Assignment, BootPlan, Choice, MachineFacts, Menu, Ports, Rules, Urls, nbp, urls};
+use crate::{Assignment, BootPlan, Choice, Facts, Menu, Ports, Rules, Urls, nbp, urls};
 
 /// What a machine is assigned to boot from its own disk.
 const LOCAL: &str = "local";
@@ -84,14 +84,14 @@ impl Policy {
 
     /// What the script of a machine does.
     #[must_use]
-    pub fn boot(&self, machine: &MachineFacts) -> BootPlan {
+    pub fn boot(&self, machine: &Facts) -> BootPlan {
         let rules = self.rules.load();
         if let Some(Refusal { code, text }) = banned(&rules, machine.mac, machine.guid) {
             let text = text.into();
             return BootPlan::Refuse(Reason { code, text });
         }
         let catalog = self.catalog.snapshot();
-        let family = machine.family.or_else(|| machine.arch?.family());
+        let family = machine.family.or_else(|| machine.arch()?.family());
         let stored = self.stored.load();
         let assigned = assigned(&rules, &stored, machine.mac, machine.guid);
         match assigned {

@@ -5,16 +5,23 @@
 //! decision reads each once, so it is made from one moment's state and waits for nobody.
 #![forbid(unsafe_code)]
 
+pub mod chain;
 mod decide;
+pub mod decision;
 mod facts;
+mod identity;
+mod machines;
 mod nbp;
 mod plan;
+pub mod providers;
 mod rules;
 pub mod script;
 mod urls;
 
 pub use decide::Policy;
-pub use facts::MachineFacts;
+pub use facts::{Facts, Stage};
+pub use identity::Identity;
+pub use machines::{Machine, MachineTable};
 pub use nbp::candidates;
 pub use plan::{BootPlan, Choice, Menu};
 pub use rules::{Assignment, Assignments, Ports, Rules};

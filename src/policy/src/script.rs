@@ -11,7 +11,7 @@ use bootstorm_proto::ipxe::{self, Arguments, Label, MenuItem, Script, Setting, U
 use bootstorm_proto::types::Family;
 use bootstorm_telemetry::event::Reason;
 
-use crate::{BootPlan, Choice, MachineFacts, Menu, Urls};
+use crate::{BootPlan, Choice, Facts, Menu, Urls};
 
 /// How long a reason stays on the screen.
 const SHOWN: Duration = Duration::from_secs(15);
@@ -28,7 +28,7 @@ const ASKED: &str = "asked";
 
 /// The script of a plan.
 #[must_use]
-pub fn render(plan: &BootPlan, urls: &Urls, machine: &MachineFacts) -> String {
+pub fn render(plan: &BootPlan, urls: &Urls, machine: &Facts) -> String {
     let mut writer = Writer::new(urls, machine);
     writer
         .script
@@ -85,13 +85,13 @@ pub fn waiting(reason: &Reason, pause: Duration, urls: &Urls) -> String {
 struct Writer<'a> {
     script: Script,
     urls: &'a Urls,
-    machine: &'a MachineFacts,
+    machine: &'a Facts,
     local: Label,
     failed: Label,
 }
 
 impl<'a> Writer<'a> {
-    fn new(urls: &'a Urls, machine: &'a MachineFacts) -> Self {
+    fn new(urls: &'a Urls, machine: &'a Facts) -> Self {
         let mut script = Script::new();
         let (local, failed) = (script.label("local"), script.label("failed"));
         Self {
@@ -345,7 +345,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-impl MachineFacts {
+impl Facts {
     /// Nothing tells which machine it is, and it was not asked yet.
     fn is_unknown(&self) -> bool {
         self.mac.is_none() && self.guid.is_none() && !self.asked

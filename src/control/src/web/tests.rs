@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use bootstorm_config::Config;
-use bootstorm_policy::{BootPlan, MachineFacts, Policy, Ports, Rules};
+use bootstorm_policy::{BootPlan, Facts, Policy, Ports, Rules};
 use bootstorm_store::Store;
 use bootstorm_telemetry::event::{BootEvent, Reason, What};
 use rustls::pki_types::ServerName;
@@ -280,9 +280,9 @@ async fn bad_questions_are_answered_with_a_code() {
 async fn an_assignment_is_kept_and_obeyed() {
     let lab = lab().await;
     let path = format!("/api/v1/machines/{MAC}");
-    let facts = MachineFacts {
+    let facts = Facts {
         mac: MAC.parse().ok(),
-        ..MachineFacts::default()
+        ..Facts::default()
     };
     let json = "application/json";
     let body = r#"{"boot": "debian", "name": "lab3-17"}"#;
@@ -360,9 +360,9 @@ async fn a_bad_change_changes_nothing() {
         );
     }
     assert_eq!(lab.get(&path).await.status, 404);
-    let facts = MachineFacts {
+    let facts = Facts {
         mac: MAC.parse().ok(),
-        ..MachineFacts::default()
+        ..Facts::default()
     };
     assert!(matches!(lab.policy.boot(&facts), BootPlan::Menu(_)));
 }

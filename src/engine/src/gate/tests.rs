@@ -218,16 +218,14 @@ fn a_few_of_those_stopped_are_told() {
 fn requests_that_show_no_mac_pay_for_their_hardware_address() {
     let mut lab = lab(1);
     let mut facts = ClientFacts {
-        hardware: HardwareAddress::new(32, 16, [7; 16]).unwrap(),
         guid: Some(bootstorm_proto::types::MachineGuid::from_wire([0x11; 16])),
-        arches: Default::default(),
-        asker: Asker::Firmware,
-        relay: None,
-        address: None,
-        local: std::net::IpAddr::from([10, 0, 0, 1]),
         interface: 1,
-        secs: 0,
-        ipxe_features: 0,
+        ..ClientFacts::new(
+            HardwareAddress::new(32, 16, [7; 16]).unwrap(),
+            Asker::Firmware,
+            bootstorm_proto::types::ClientArch(0),
+            std::net::IpAddr::from([10, 0, 0, 1]),
+        )
     };
     let hundred = |lab: &mut Lab, facts: &ClientFacts| {
         let judged = (0..100).map(|_| lab.gate.judge_parsed(facts, lab.now));

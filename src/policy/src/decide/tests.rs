@@ -1,10 +1,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use arrayvec::ArrayVec;
 use bootstorm_catalog::{File, Mapping};
 use bootstorm_config::{Config, Machine};
-use bootstorm_proto::types::{ClientArch, HardwareAddress};
+use bootstorm_proto::types::ClientArch;
 
 use super::*;
 
@@ -47,21 +46,12 @@ fn debian_nbps() -> Arc<Catalog> {
 }
 
 fn client(asker: Asker, arches: &[u16]) -> ClientFacts {
+    let local = IpAddr::from([10, 0, 0, 1]);
     ClientFacts {
-        hardware: HardwareAddress::from(MAC),
         guid: Some(guid()),
-        arches: arches
-            .iter()
-            .copied()
-            .map(ClientArch)
-            .collect::<ArrayVec<_, 8>>(),
-        asker,
-        relay: None,
-        address: None,
-        local: IpAddr::from([10, 0, 0, 1]),
+        arches: arches.iter().copied().map(ClientArch).collect(),
         interface: 2,
-        secs: 0,
-        ipxe_features: 0,
+        ..ClientFacts::new(MAC.into(), asker, ClientArch(0), local)
     }
 }
 
@@ -98,11 +88,11 @@ fn efi(id: &str, families: &[Family]) -> Entry {
     entry(id, EntryKind::Efi { program, args }, families)
 }
 
-fn facts(family: Family) -> MachineFacts {
-    MachineFacts {
+fn facts(family: Family) -> Facts {
+    Facts {
         mac: Some(MAC),
         family: Some(family),
-        ..MachineFacts::default()
+        ..Facts::default()
     }
 }
 
@@ -295,7 +285,7 @@ fn without_a_word_the_menu_leads_to_the_local_disk() {
     assert_eq!((menu.default.as_deref(), &menu.notice), (None, &None));
     assert_eq!(menu.timeout, Duration::from_secs(10));
     assert_eq!(ids(&menu_of(policy.boot(&facts(Family::Bios)))), ["debian"]);
-    let unknown = menu_of(policy.boot(&MachineFacts::default()));
+    let unknown = menu_of(policy.boot(&Facts::default()));
     assert_eq!(ids(&unknown), ["debian", "memtest"]);
 }
 
@@ -374,7 +364,7 @@ fn the_store_goes_before_the_configuration_and_the_guid_before_the_mac() {
         ];
     });
     let boots = |guid: Option<MachineGuid>| {
-        let facts = MachineFacts {
+        let facts = Facts {
             guid,
             ..facts(Family::X64)
         };
@@ -448,7 +438,7 @@ fn a_banned_machine_gets_neither_a_program_nor_a_script() {
     assert_eq!(code(&ban("52:54:00:99:00:02")), "");
     let by_guid = ban(&guid().to_string());
     assert_eq!(code(&by_guid), "classifier.banned-guid");
-    let facts = MachineFacts {
+    let facts = Facts {
         guid: Some(guid()),
         ..facts(Family::X64)
     };

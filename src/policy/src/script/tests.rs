@@ -36,11 +36,11 @@ fn urls() -> Urls {
     Urls::new(Scheme::Http, "10.0.0.1", 8080)
 }
 
-fn machine(family: Family) -> MachineFacts {
-    MachineFacts {
+fn machine(family: Family) -> Facts {
+    Facts {
         mac: Some(MacAddress::new([0x52, 0x54, 0, 0x99, 0, 1])),
         family: Some(family),
-        ..MachineFacts::default()
+        ..Facts::default()
     }
 }
 
@@ -173,11 +173,11 @@ fn a_notice_stands_above_the_menu_in_lines_that_fit() {
 #[test]
 fn a_machine_that_nobody_knows_is_asked_first_and_gets_the_menu_all_the_same() {
     let plan = menu(vec![linux()], None);
-    let script = render(&plan, &urls(), &MachineFacts::default());
+    let script = render(&plan, &urls(), &Facts::default());
     insta::assert_snapshot!(script);
-    let asked = MachineFacts {
+    let asked = Facts {
         asked: true,
-        ..MachineFacts::default()
+        ..Facts::default()
     };
     assert!(!render(&plan, &urls(), &asked).contains("params"));
 }
@@ -209,7 +209,7 @@ fn the_local_disk_and_a_refusal() {
     );
     assert_eq!(
         refusal(&reason),
-        render(&BootPlan::Refuse(reason), &urls(), &MachineFacts::default())
+        render(&BootPlan::Refuse(reason), &urls(), &Facts::default())
     );
 }
 
@@ -251,9 +251,9 @@ fn what_cannot_be_written_leads_to_the_reason() {
 
 #[test]
 fn arch_and_platform_both_tell_the_family() {
-    let facts = |query: &[u8]| MachineFacts::from(&ipxe::Params::parse(query));
+    let facts = |query: &[u8]| Facts::from(&ipxe::Params::parse(query));
     let dhcp = facts(b"mac=52:54:00:99:00:01&arch=9&uuid=11223344-5566-7788-99aa-bbccddeeff00");
-    assert_eq!(dhcp.arch, Some(ClientArch(9)));
+    assert_eq!(dhcp.arch(), Some(ClientArch(9)));
     assert_eq!(dhcp.family, Some(Family::X64));
     assert!(dhcp.guid.is_some() && !dhcp.is_unknown());
     let ipxe = facts(b"platform=efi&buildarch=arm64&asked=1");
@@ -285,7 +285,7 @@ proptest! {
                 cmdline: text.clone(),
             },
         );
-        let facts = MachineFacts {
+        let facts = Facts {
             manufacturer: Some(text.clone()),
             product: Some(text.clone()),
             serial: Some(text.clone()),

@@ -17,6 +17,20 @@ pub enum Asker {
     Ipxe,
 }
 
+/// The step of the exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// A DISCOVER (DHCPv6: SOLICIT): the answer is an offer, and a response delay holds for it.
+    Offer,
+    /// A request for boot data, as to port 4011: the machine has chosen this server.
+    Boot,
+}
+
+/// The beginning of an option: what expressions and logs need of it.
+pub type OptionBytes = ArrayVec<u8, OPTION_MAX>;
+
+const OPTION_MAX: usize = 64;
+
 /// Facts for the decision, copied out of the packet: nothing in here refers to a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientFacts {
@@ -36,10 +50,55 @@ pub struct ClientFacts {
     pub local: IpAddr,
     /// Index of that interface.
     pub interface: u32,
+    /// Which step of the exchange this is.
+    pub phase: Phase,
     /// Seconds since the client began, byte-swapped senders corrected.
     pub secs: u16,
+    /// Option 61 (DHCPv6: the DUID), cut to what fits.
+    pub client_id: OptionBytes,
+    /// UNDI version of option 94 (DHCPv6: 62), major and minor.
+    pub undi: Option<(u8, u8)>,
+    /// Option 60, cut to what fits; empty in DHCPv6, as are the three below.
+    pub vendor_class: OptionBytes,
+    /// Option 77, cut to what fits.
+    pub user_class: OptionBytes,
+    /// Option 82, sub-option 1 (RFC 3046, section 3.1), cut to what fits.
+    pub circuit_id: OptionBytes,
+    /// Option 82, sub-option 2 (RFC 3046, section 3.2), cut to what fits.
+    pub remote_id: OptionBytes,
     /// iPXE feature flags of option 175 (0x10 to 0x4f), bit `n` for sub-option `0x10 + n`.
     pub ipxe_features: u64,
+}
+
+impl ClientFacts {
+    /// The facts of a machine that says no more than it has to, in its first request.
+    #[must_use]
+    pub fn new(hardware: HardwareAddress, asker: Asker, arch: ClientArch, local: IpAddr) -> Self {
+        Self {
+            hardware,
+            guid: None,
+            arches: ArrayVec::from_iter([arch]),
+            asker,
+            relay: None,
+            address: None,
+            local,
+            interface: 0,
+            phase: Phase::Offer,
+            secs: 0,
+            client_id: OptionBytes::new(),
+            undi: None,
+            vendor_class: OptionBytes::new(),
+            user_class: OptionBytes::new(),
+            circuit_id: OptionBytes::new(),
+            remote_id: OptionBytes::new(),
+            ipxe_features: 0,
+        }
+    }
+}
+
+/// What of an option is kept.
+pub(super) fn beginning(option: &[u8]) -> OptionBytes {
+    option.iter().copied().take(OPTION_MAX).collect()
 }
 
 /// The decision, as far as DHCP goes.

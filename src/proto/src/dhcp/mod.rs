@@ -19,7 +19,7 @@ mod sniff;
 mod style;
 pub mod v6;
 
-pub use facts::{Answer, Asker, ClientFacts};
+pub use facts::{Answer, Asker, ClientFacts, OptionBytes, Phase};
 pub use ipxe::feature_names;
 pub use packet::{MESSAGE_MAX, MessageType};
 pub use pxe::{BootItem, NetworkInterface};

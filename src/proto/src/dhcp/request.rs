@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use arrayvec::ArrayVec;
 
-use super::facts::{Answer, Asker, ClientFacts};
+use super::facts::{Answer, Asker, ClientFacts, Phase, beginning};
 use super::heard::Heard;
 use super::packet::{MessageType, Packet};
 use super::pxe::{self, BootItem, NetworkInterface, VendorClass};
@@ -143,11 +143,8 @@ impl Request {
             .vendor_class
             .and_then(VendorClass::parse)
             .ok_or(Why::NotPxe)?;
-        let relay = if giaddr.is_unspecified() {
-            RelayInfo::default()
-        } else {
-            RelayInfo::parse(heard.relay_info.bytes())
-        };
+        let agent = relay_agent(&heard, giaddr);
+        let relay = RelayInfo::parse(agent);
         let exchange = Exchange::of(packet, &heard, seen, relay)?;
         let asker = asker(class, &heard);
         let traits = quirks::correct(Traits {
@@ -162,6 +159,7 @@ impl Request {
         if let Some(arch) = quirks::unknown_arch(&traits) {
             return Err(Why::UnknownArch { arch });
         }
+        let interface = heard.interface.and_then(NetworkInterface::parse);
         let facts = ClientFacts {
             hardware,
             guid: heard.machine_id.and_then(pxe::machine_guid),
@@ -171,7 +169,17 @@ impl Request {
             address: client_address(packet, &heard, seen).map(IpAddr::V4),
             local: IpAddr::V4(seen.local),
             interface: seen.interface,
+            phase: match exchange {
+                Exchange::Offer => Phase::Offer,
+                Exchange::Ack(_) | Exchange::Bootp => Phase::Boot,
+            },
             secs: traits.secs,
+            client_id: beginning(heard.client_id.bytes()),
+            undi: interface.map(|interface| (interface.major, interface.minor)),
+            vendor_class: beginning(heard.vendor_class.unwrap_or_default()),
+            user_class: beginning(heard.user_class.unwrap_or_default()),
+            circuit_id: beginning(relay::sub_option(agent, relay::CIRCUIT_ID)),
+            remote_id: beginning(relay::sub_option(agent, relay::REMOTE_ID)),
             ipxe_features: heard.ipxe.map(ipxe::features).unwrap_or(0),
         };
         Ok(Self {
@@ -186,7 +194,7 @@ impl Request {
             relay_info: owned(heard.relay_info.bytes()),
             client_id: owned(heard.client_id.bytes()),
             machine_id: owned(heard.machine_id.unwrap_or_default()),
-            interface: heard.interface.and_then(NetworkInterface::parse),
+            interface,
             traits,
             facts,
         })
@@ -289,6 +297,15 @@ impl Exchange {
                 None => Err(Why::BootpNoAddress),
             },
         }
+    }
+}
+
+/// Option 82, where a relay put it there: whoever writes it without one is no relay.
+fn relay_agent<'a>(heard: &'a Heard<'_>, giaddr: Ipv4Addr) -> &'a [u8] {
+    if giaddr.is_unspecified() {
+        &[]
+    } else {
+        heard.relay_info.bytes()
     }
 }
 

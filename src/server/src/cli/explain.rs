@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use arrayvec::ArrayVec;
 use bootstorm_config::Config;
-use bootstorm_policy::{MachineFacts, Policy, Ports, Rules};
+use bootstorm_policy::{Facts, Policy, Ports, Rules};
 use bootstorm_proto::dhcp::{
     Answer, Asker, ClientFacts, Port, REPLY_MAX, Request, Seen, Sighting, Style, sniff,
 };
@@ -100,17 +99,9 @@ impl Judge {
 
     fn facts(&self, mac: MacAddress, asker: Asker, arch: ClientArch) -> ClientFacts {
         ClientFacts {
-            hardware: mac.into(),
-            guid: None,
-            arches: ArrayVec::from_iter([arch]),
-            asker,
-            relay: None,
-            address: None,
-            local: IpAddr::V4(self.local),
-            interface: 0,
-            secs: 0,
             // HTTP and HTTPS, as every build of today has them.
             ipxe_features: (1 << 3) | (1 << 4),
+            ..ClientFacts::new(mac.into(), asker, arch, IpAddr::V4(self.local))
         }
     }
 }
@@ -162,9 +153,9 @@ fn explain_machine(
         let answer = judge.policy.dhcp(&judge.facts(mac, asker, arch));
         writeln!(out, "  {name:<19} {}", in_words(&answer))?;
     }
-    let plan = judge.policy.boot(&MachineFacts {
+    let plan = judge.policy.boot(&Facts {
         mac: Some(mac),
-        ..MachineFacts::default()
+        ..Facts::default()
     });
     writeln!(out, "  {:<19} {}", "its script boots", plan.name())?;
     Ok(())

@@ -8,7 +8,7 @@ use super::duid::{Duid, hardware};
 use super::heard::Heard;
 use super::message::{Writer, code, kind};
 use super::relay::{Relays, Unwrapped};
-use crate::dhcp::facts::{Answer, Asker, ClientFacts};
+use crate::dhcp::facts::{Answer, Asker, ClientFacts, OptionBytes, Phase, beginning};
 use crate::dhcp::proxy;
 use crate::dhcp::pxe::{self, NetworkInterface};
 use crate::dhcp::quirks::{self, Traits};
@@ -91,7 +91,10 @@ impl Request {
         if heard.class.is_none() && heard.arches.is_none() {
             return Err(Why::NotPxe);
         }
-        let facts = facts(&heard, &client_id, &relays, &unwrapped, seen)?;
+        let mut facts = facts(&heard, &client_id, &relays, &unwrapped, seen)?;
+        if *kind != kind::SOLICIT {
+            facts.phase = Phase::Boot;
+        }
         Ok(Self {
             seen: *seen,
             kind: *kind,
@@ -305,7 +308,17 @@ fn facts(
         address: Some(IpAddr::V6(address)),
         local: IpAddr::V6(seen.local),
         interface: seen.interface,
+        phase: Phase::Offer,
         secs: heard.elapsed / 100,
+        client_id: beginning(client_id.bytes()),
+        undi: heard
+            .interface
+            .and_then(NetworkInterface::parse)
+            .map(|interface| (interface.major, interface.minor)),
+        vendor_class: OptionBytes::new(),
+        user_class: OptionBytes::new(),
+        circuit_id: OptionBytes::new(),
+        remote_id: OptionBytes::new(),
         ipxe_features: 0,
     })
 }

@@ -1,0 +1,120 @@
+//! What providers say of a machine, and the record of how a decision came about.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bootstorm_telemetry::event::Reason;
+
+/// What one provider says of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It boots this; nobody else is asked.
+    Serve(Arc<Plan>),
+    /// It gets no answer; nobody else is asked.
+    Ignore(Reason),
+    /// It is none of this provider's; the next one is asked.
+    Pass(Reason),
+}
+
+impl Verdict {
+    /// `serve`, `ignore` or `pass`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "serve",
+            Self::Ignore(_) => "ignore",
+            Self::Pass(_) => "pass",
+        }
+    }
+}
+
+/// What a machine is to boot, in the words of whoever decided it: names that the catalog resolves
+/// when the machine comes for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What iPXE is told.
+    pub boot: Boot,
+    /// Network boot program for firmware, instead of the usual one of its family.
+    pub nbp: Option<String>,
+    /// Added to the kernel's command line.
+    pub arguments: Option<String>,
+    /// Named values of this machine, for templates and injected files.
+    pub values: BTreeMap<String, String>,
+    /// Nobody is asked before it boots.
+    pub required: bool,
+    /// Who decided it and by which rule, such as `rooms[3]`.
+    pub by: String,
+}
+
+/// What iPXE is told to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Boot {
+    /// The menu of everything that the machine can boot, with the configured default.
+    #[default]
+    Usual,
+    /// A menu of the configuration, by name.
+    Menu(String),
+    /// An entry of the catalog, by id or file name, at once.
+    Entry(String),
+    /// A template of the templates folder, by file name.
+    Script(String),
+    /// The next boot device, without a word.
+    Local,
+    /// Wait and ask again.
+    Wait(Wait),
+    /// Another boot server.
+    Refer(Referral),
+    /// Show the reason, wait, and go on to the next boot device.
+    Refuse(Reason),
+}
+
+/// A machine that waits for people or for its turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// What its screen says.
+    pub reason: Reason,
+    /// When it asks again.
+    pub every: Duration,
+    /// What people call the request, such as `7F3K`; the screen shows it.
+    pub request: Option<String>,
+}
+
+/// Another boot server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referral {
+    /// Its boot URL; the machine's own data are added as a form.
+    pub url: String,
+    /// TFTP server and boot program for firmware, where the other server's are to be loaded.
+    pub tftp: Option<(std::net::Ipv4Addr, String)>,
+}
+
+/// What the whole chain says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Decision {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Who was asked, in order, and what each said.
+    pub steps: Vec<Step>,
+}
+
+/// How a chain ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The machine is served.
+    Serve(Arc<Plan>),
+    /// It is not: some provider ignored it, or all passed.
+    Silent(Reason),
+}
+
+/// One provider's part in a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The provider's name.
+    pub provider: Arc<str>,
+    /// What it said.
+    pub verdict: Verdict,
+    /// How long it took; zero for those that answer from memory.
+    pub took: Duration,
+}

@@ -1,0 +1,32 @@
+//! Those who say what a machine boots.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::decision::Verdict;
+use crate::{Facts, Identity, Machine};
+
+/// A provider that answers from memory. It is asked on the packet path: it never blocks, and reads
+/// nothing but snapshots. Those that ask programs, services and databases are in
+/// `bootstorm-providers`.
+pub trait Provider: Debug + Send + Sync {
+    /// Its name in the configuration.
+    fn name(&self) -> &str;
+
+    /// What it says of a machine.
+    fn decide(&self, query: &Query<'_>) -> Verdict;
+}
+
+/// A machine, as providers are asked about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// What it and the network say of it.
+    pub facts: &'a Facts,
+    /// What of that identifies it.
+    pub identity: &'a Identity,
+    /// What the store knows of it.
+    pub machine: Option<&'a Arc<Machine>>,
+    /// The time.
+    pub now: SystemTime,
+}
