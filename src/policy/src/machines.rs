@@ -100,10 +100,12 @@ impl MachineTable {
 /// Parts of a table: enough that one of 200,000 machines is copied with some hundred others.
 const PARTS: usize = 512;
 
+type Part<K> = ArcSwap<HashMap<K, Arc<Machine>>>;
+
 /// A map in parts.
 #[derive(Debug)]
 struct Parts<K> {
-    parts: Box<[ArcSwap<HashMap<K, Arc<Machine>>>]>,
+    parts: Box<[Part<K>]>,
     hasher: RandomState,
 }
 
@@ -143,7 +145,7 @@ impl<K: Copy + Eq + Hash> Parts<K> {
         });
     }
 
-    fn part(&self, key: &K) -> Option<&ArcSwap<HashMap<K, Arc<Machine>>>> {
+    fn part(&self, key: &K) -> Option<&Part<K>> {
         self.parts.get(self.number(key))
     }
 
