@@ -92,7 +92,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             let mark = if index < cases::FIRST { "*" } else { " " };
             println!("{mark} {:22} {}", case.name, case.about);
         }
-        println!("* runs without --all");
+        for case in cases::MEASURED {
+            println!("- {:22} {}", case.name, case.about);
+        }
+        println!("* runs without --all; - runs only by name, in `cargo xtask classifier`");
         return Ok(ExitCode::SUCCESS);
     }
     let selected = select(arguments)?;
