@@ -160,11 +160,8 @@ impl BootPages {
         if let Some(seen) = seen {
             facts.mac = facts.mac.or(seen.mac);
             facts.guid = facts.guid.or(seen.guid);
-            if facts.family.is_none() {
-                if facts.arches.is_empty() {
-                    facts.arches.extend(seen.arch);
-                }
-                facts.family = facts.arch().and_then(|a| a.family());
+            if let Some(heard) = &seen.heard {
+                facts.complete(&Facts::from(&**heard));
             }
         }
         facts

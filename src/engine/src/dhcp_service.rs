@@ -251,14 +251,8 @@ impl DhcpService {
     }
 
     fn tell_asked(&self, facts: &ClientFacts) {
-        let Some(&arch) = facts.arches.first() else {
-            return;
-        };
         let what = What::Asked {
-            asker: facts.asker,
-            arch,
-            guid: facts.guid,
-            relay: facts.relay,
+            facts: Arc::new(facts.clone()),
         };
         self.reporter
             .tell(facts.hardware.mac(), facts.address, what);

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bootstorm_proto::dhcp::Asker;
-use bootstorm_proto::types::{ClientArch, MacAddress, MachineGuid};
+use bootstorm_proto::dhcp::ClientFacts;
+use bootstorm_proto::types::MacAddress;
 
 /// One thing that happened to one machine.
 #[derive(Clone, Debug)]
@@ -65,14 +65,8 @@ pub struct TransferId(pub u64);
 pub enum What {
     /// A boot request was read from DHCP.
     Asked {
-        /// Which program asked.
-        asker: Asker,
-        /// First architecture that it named.
-        arch: ClientArch,
-        /// Machine GUID.
-        guid: Option<MachineGuid>,
-        /// Relay.
-        relay: Option<IpAddr>,
+        /// What it says of the machine.
+        facts: Arc<ClientFacts>,
     },
     /// It was answered with this file or URL.
     Answered {

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use bootstorm_catalog::{Catalog, Entry, EntryKind, Snapshot};
 use bootstorm_config::Config;
 use bootstorm_policy::{Assignment, Ports, Rules};
-use bootstorm_proto::dhcp::Asker;
+use bootstorm_proto::dhcp::{Asker, ClientFacts};
 use bootstorm_proto::types::ClientArch;
 use crossbeam_channel::{Receiver, bounded};
 
@@ -35,10 +35,7 @@ fn lab() -> Lab {
     };
     let clients = Clients::feed([
         seen(What::Asked {
-            asker: Asker::Firmware,
-            arch: ClientArch(7),
-            guid: None,
-            relay: None,
+            facts: Arc::new(heard()),
         }),
         seen(What::Leased),
     ]);
@@ -55,6 +52,16 @@ fn lab() -> Lab {
         policy,
         events,
     }
+}
+
+/// What DHCP told of [`MAC`].
+fn heard() -> ClientFacts {
+    let mac: MacAddress = MAC.parse().unwrap();
+    let local = "10.0.0.9".parse().unwrap();
+    let mut facts = ClientFacts::new(mac.into(), Asker::Firmware, ClientArch(7), local);
+    facts.relay = "10.9.0.1".parse().ok();
+    facts.circuit_id.extend(*b"Gi1/0/7");
+    facts
 }
 
 fn request(method: Method, path: &str, query: &str) -> BootRequest {
@@ -154,6 +161,21 @@ fn a_machine_that_says_nothing_is_known_by_its_address() {
     );
     let event = lab.events.try_recv().unwrap();
     assert_eq!(event.mac, None);
+}
+
+#[test]
+fn what_dhcp_told_completes_what_the_script_is_asked_with() {
+    let lab = lab();
+    let asks = |query: &str| lab.pages.facts(&request(Method::Get, "/boot", query));
+    for query in ["", &format!("mac={MAC}&serial=7")] {
+        let facts = asks(query);
+        assert_eq!(facts.mac, MAC.parse().ok(), "{query}");
+        assert_eq!(facts.relay, "10.9.0.1".parse().ok(), "{query}");
+        assert_eq!(facts.circuit_id.as_deref(), Some("Gi1/0/7"), "{query}");
+        assert_eq!(facts.arch(), Some(ClientArch(7)), "{query}");
+    }
+    let other = asks("mac=52:54:00:00:00:02");
+    assert_eq!((other.relay, other.arch()), (None, None));
 }
 
 #[test]

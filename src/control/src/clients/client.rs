@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bootstorm_proto::dhcp::Asker;
+use bootstorm_proto::dhcp::{Asker, ClientFacts};
 use bootstorm_proto::types::{ClientArch, MacAddress, MachineGuid};
 use bootstorm_telemetry::event::{BootEvent, Protocol, Reason, TransferId, What};
 
@@ -84,6 +84,8 @@ pub struct Client {
     pub asker: Option<Asker>,
     /// Relay.
     pub relay: Option<IpAddr>,
+    /// What DHCP told of it last.
+    pub heard: Option<Arc<ClientFacts>>,
     /// Where the boot stands.
     pub phase: Phase,
     /// Since when.
@@ -180,6 +182,7 @@ impl Client {
             arch: None,
             asker: None,
             relay: None,
+            heard: None,
             phase: Phase::Asked,
             phase_since: at,
             first_seen: at,
@@ -223,27 +226,7 @@ impl Client {
         let at = event.at;
         let quiet = at.duration_since(self.last_seen).unwrap_or_default() > QUIET;
         let step = match &event.what {
-            What::Asked {
-                asker,
-                arch,
-                guid,
-                relay,
-            } => {
-                if quiet || self.begins_anew(*asker) {
-                    self.begin(at);
-                }
-                self.asker = Some(*asker);
-                self.arch = Some(*arch);
-                self.guid = guid.or(self.guid);
-                self.relay = relay.or(self.relay);
-                self.raise(Phase::Asked, at);
-                let relay = relay.map(|r| format!(" via {r}")).unwrap_or_default();
-                Some(step(
-                    at,
-                    "asked",
-                    format!("{}, {arch}{relay}", asker_name(*asker)),
-                ))
-            }
+            What::Asked { facts } => Some(self.asked(facts, quiet, at)),
             What::Answered { file } => {
                 self.offered = Some(Arc::clone(file));
                 self.raise(Phase::Offered, at);
@@ -309,6 +292,7 @@ impl Client {
         self.entry = self.entry.take().or(other.entry);
         self.guid = self.guid.or(other.guid);
         self.arch = self.arch.or(other.arch);
+        self.heard = self.heard.take().or(other.heard);
         self.bytes += other.bytes;
         self.resent += other.resent;
         self.travels.extend(other.travels);
@@ -417,6 +401,23 @@ impl Client {
             self.rate = 0;
         }
         travel.map_or_else(|| "a file".into(), |t| t.file)
+    }
+
+    fn asked(&mut self, facts: &Arc<ClientFacts>, quiet: bool, at: SystemTime) -> Step {
+        if quiet || self.begins_anew(facts.asker) {
+            self.begin(at);
+        }
+        self.asker = Some(facts.asker);
+        self.arch = facts.arches.first().copied().or(self.arch);
+        self.guid = facts.guid.or(self.guid);
+        self.relay = facts.relay.or(self.relay);
+        self.heard = Some(Arc::clone(facts));
+        self.raise(Phase::Asked, at);
+        let asker = asker_name(facts.asker);
+        let arch = facts.arches.first().map(|arch| format!(", {arch}"));
+        let relay = facts.relay.map(|relay| format!(" via {relay}"));
+        let text = [Some(asker.to_owned()), arch, relay];
+        step(at, "asked", text.into_iter().flatten().collect::<String>())
     }
 
     fn queued(&mut self, place: usize, of: usize, at: SystemTime) -> Step {

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::time::UNIX_EPOCH;
 
-use bootstorm_proto::dhcp::Asker;
+use bootstorm_proto::dhcp::{Asker, ClientFacts};
 use bootstorm_proto::types::ClientArch;
 use bootstorm_telemetry::event::{Protocol, Reason, TransferId, What};
 
@@ -32,11 +32,10 @@ fn event(millis: u64, mac: Option<MacAddress>, ip: Option<IpAddr>, what: What) -
 }
 
 fn asked(asker: Asker) -> What {
+    let (hardware, local) = (mac(1).into(), ip(254));
+    let facts = ClientFacts::new(hardware, asker, ClientArch(7), local);
     What::Asked {
-        asker,
-        arch: ClientArch(7),
-        guid: None,
-        relay: None,
+        facts: Arc::new(facts),
     }
 }
 
