@@ -17,6 +17,7 @@ pub mod providers;
 mod rules;
 pub mod script;
 mod urls;
+mod version;
 
 pub use decide::Policy;
 pub use facts::{Facts, Stage};
@@ -26,3 +27,4 @@ pub use nbp::candidates;
 pub use plan::{BootPlan, Choice, Menu};
 pub use rules::{Assignment, Assignments, Ports, Rules};
 pub use urls::Urls;
+pub use version::{BiosVersion, version_lt};
