@@ -16,6 +16,7 @@ mod plan;
 pub mod providers;
 mod rules;
 pub mod script;
+mod token;
 mod urls;
 mod version;
 
@@ -26,5 +27,6 @@ pub use machines::{Machine, MachineTable};
 pub use nbp::candidates;
 pub use plan::{BootPlan, Choice, Menu};
 pub use rules::{Assignment, Assignments, Ports, Rules};
+pub use token::{BootId, TokenError, Tokens};
 pub use urls::Urls;
 pub use version::{BiosVersion, version_lt};
