@@ -48,7 +48,7 @@ impl Decide for Bios {
         Answer::Boot {
             file: "undionly.kpxe".to_owned(),
             server: None,
-            prestaged: false,
+            delay: 0,
         }
     }
 }

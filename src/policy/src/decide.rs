@@ -76,7 +76,11 @@ impl Policy {
             Ok(file) => Answer::Boot {
                 file,
                 server: None,
-                prestaged: self.is_assigned(&rules, client),
+                delay: if self.is_assigned(&rules, client) {
+                    0
+                } else {
+                    rules.response_delay
+                },
             },
             Err(Refusal { code, text }) => Answer::Silent { code, text },
         }

@@ -21,6 +21,9 @@ pub struct Rules {
     pub host: Option<String>,
     /// Boot programs to look for instead of the built-in list.
     pub nbp: BTreeMap<Family, Vec<String>>,
+    /// Seconds that a machine must have been asking before it is offered anything, unless it has
+    /// something assigned.
+    pub response_delay: u16,
     /// Assignments of the configuration.
     pub assignments: Assignments,
     /// Machines that boot nothing.
@@ -43,6 +46,7 @@ impl From<&Config> for Rules {
             http_boot_scheme: config.boot.http_boot_scheme,
             host: config.host.clone(),
             nbp: config.boot.nbp.clone(),
+            response_delay: config.boot.response_delay,
             assignments: Assignments::new(machines),
             banned: config.classifier.banned.iter().copied().collect(),
         }

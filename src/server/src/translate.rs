@@ -79,7 +79,6 @@ pub(crate) fn style(config: &Config) -> Style {
             bootstorm_config::UefiOffer::TwoStep => UefiOffer::TwoStep,
             bootstorm_config::UefiOffer::AllInOne => UefiOffer::AllInOne,
         },
-        response_delay: config.boot.response_delay,
         ..Style::default()
     }
 }
@@ -119,10 +118,6 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("xdp_replace", old.xdp_replace != new.xdp_replace),
         ("log_format", old.log_format != new.log_format),
         ("boot.uefi", old.boot.uefi != new.boot.uefi),
-        (
-            "boot.response_delay",
-            old.boot.response_delay != new.boot.response_delay,
-        ),
     ];
     pairs
         .into_iter()

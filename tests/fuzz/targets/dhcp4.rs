@@ -52,7 +52,7 @@ fn run(input: &[u8]) {
     let answer = Answer::Boot {
         file: "http://10.0.0.1/boot/snponly.efi".to_owned(),
         server: None,
-        prestaged: false,
+        delay: 0,
     };
     let mut buf = [0; REPLY_MAX];
     if let Ok(reply) = request.reply(&answer, &style, &mut buf) {

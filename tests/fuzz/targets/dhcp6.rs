@@ -16,7 +16,7 @@ fuzz_target!(|datagram: &[u8]| {
         let answer = Answer::Boot {
             file: "tftp://[fd99::2]/boot/snponly.efi".to_owned(),
             server: None,
-            prestaged: false,
+            delay: 0,
         };
         let mut buf = [0; v6::REPLY_MAX];
         if let Ok(reply) = request.reply(&answer, &Style::default(), &mut buf) {

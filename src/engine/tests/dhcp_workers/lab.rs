@@ -37,7 +37,7 @@ impl Decide for Everything {
         Answer::Boot {
             file: "undionly.kpxe".to_owned(),
             server: None,
-            prestaged: false,
+            delay: 0,
         }
     }
 }

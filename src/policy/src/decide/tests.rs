@@ -63,6 +63,7 @@ fn answer(policy: &Policy, client: &ClientFacts) -> String {
             assert!(!text.is_empty());
             code.to_owned()
         }
+        Answer::Later => panic!("nobody is asked"),
     }
 }
 
@@ -248,14 +249,8 @@ fn http_firmware_gets_its_program_or_the_boot_program() {
         }];
     });
     let facts = client(Asker::HttpFirmware, &[16]);
-    let Answer::Boot {
-        file, prestaged, ..
-    } = https.dhcp(&facts)
-    else {
-        panic!();
-    };
-    assert_eq!(file, "https://10.0.0.1:8050/images/memtest.efi");
-    assert!(prestaged);
+    let url = "https://10.0.0.1:8050/images/memtest.efi";
+    assert_eq!(answer(&https, &facts), url);
     https.set_assignments([Assignment {
         mac: Some(MAC),
         guid: None,
@@ -425,6 +420,22 @@ fn memdisk_is_for_isos_on_a_bios() {
 }
 
 #[test]
+fn the_response_delay_is_not_for_assigned_machines() {
+    let policy = policy(debian_nbps(), |c| c.boot.response_delay = 4);
+    let delay = || match policy.dhcp(&client(Asker::Firmware, &[7])) {
+        Answer::Boot { delay, .. } => Some(delay),
+        Answer::Silent { .. } | Answer::Later => None,
+    };
+    assert_eq!(delay(), Some(4));
+    policy.set_assignments([Assignment {
+        mac: Some(MAC),
+        guid: None,
+        boot: "local".to_owned(),
+    }]);
+    assert_eq!(delay(), Some(0));
+}
+
+#[test]
 fn a_banned_machine_gets_neither_a_program_nor_a_script() {
     let ban = |banned: &str| {
         let banned = banned.parse().unwrap();
@@ -432,7 +443,7 @@ fn a_banned_machine_gets_neither_a_program_nor_a_script() {
     };
     let code = |policy: &Policy| match policy.dhcp(&client(Asker::Firmware, &[7])) {
         Answer::Silent { code, .. } => code,
-        Answer::Boot { .. } => "",
+        Answer::Boot { .. } | Answer::Later => "",
     };
     assert_eq!(code(&ban(&MAC.to_string())), "classifier.banned-mac");
     assert_eq!(code(&ban("52:54:00:99:00:02")), "");

@@ -110,9 +110,12 @@ pub enum Answer {
         file: String,
         /// TFTP server, when it is not the address the client reached us at.
         server: Option<Ipv4Addr>,
-        /// Assigned on purpose: the response delay does not apply to it.
-        prestaged: bool,
+        /// Seconds that the machine must have been asking before it is offered anything; 0 for
+        /// machines that are known. It does not hold for those that have chosen this server.
+        delay: u16,
     },
+    /// Somebody has yet to say what the machine boots. It hears nothing until then.
+    Later,
     /// Say nothing, for this reason: a stable code such as `policy.no-nbp`, and its text.
     Silent {
         /// Stable reason code.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use arrayvec::ArrayString;
 
-use super::facts::{Answer, Asker};
+use super::facts::{Answer, Asker, ClientFacts, Phase};
 use super::packet::{MessageType, ReplyHeader, Writer, code};
 use super::pxe::{self, VendorOptions};
 use super::request::{Exchange, Reply, Request};
@@ -20,22 +20,12 @@ pub(super) fn reply(
     style: &Style,
     buf: &mut [u8],
 ) -> Result<Reply, Why> {
-    let (file, server) = match answer {
-        Answer::Silent { code, text } => {
-            return Err(Why::Policy {
-                code,
-                text: text.clone(),
-            });
-        }
-        Answer::Boot {
-            file,
-            server,
-            prestaged,
-        } => {
-            check_delay(request, style, *prestaged)?;
-            (file.as_str(), *server)
-        }
-    };
+    let Boot {
+        file,
+        server,
+        delay,
+    } = decided(answer)?;
+    check_delay(request.facts(), delay)?;
     check_file(file)?;
     check_item(request, style)?;
     let limit = size_limit(request.traits.max_size).min(buf.len());
@@ -168,10 +158,35 @@ impl<'a> Content<'a> {
     }
 }
 
-fn check_delay(request: &Request, style: &Style, prestaged: bool) -> Result<(), Why> {
-    let secs = request.traits.secs;
-    let delay = style.response_delay;
-    if request.exchange == Exchange::Offer && !prestaged && secs < delay {
+/// What the decision lets a machine boot.
+pub(super) struct Boot<'a> {
+    pub(super) file: &'a str,
+    pub(super) server: Option<Ipv4Addr>,
+    pub(super) delay: u16,
+}
+
+pub(super) fn decided(answer: &Answer) -> Result<Boot<'_>, Why> {
+    match answer {
+        Answer::Boot {
+            file,
+            server,
+            delay,
+        } => Ok(Boot {
+            file,
+            server: *server,
+            delay: *delay,
+        }),
+        Answer::Later => Err(Why::Undecided),
+        Answer::Silent { code, text } => Err(Why::Policy {
+            code,
+            text: text.clone(),
+        }),
+    }
+}
+
+pub(super) fn check_delay(facts: &ClientFacts, delay: u16) -> Result<(), Why> {
+    let secs = facts.secs;
+    if facts.phase == Phase::Offer && secs < delay {
         return Err(Why::Waiting { secs, delay });
     }
     Ok(())

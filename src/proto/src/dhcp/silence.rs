@@ -124,6 +124,8 @@ pub enum Why {
         /// Seconds wanted.
         delay: u16,
     },
+    /// Somebody has yet to say what the machine boots.
+    Undecided,
     /// The decided file name or URL cannot stand in a packet.
     BadFile {
         /// The name.
@@ -186,6 +188,7 @@ impl Why {
             Self::UnknownBootItem { .. } => "dhcp.unknown-boot-item",
             Self::Credentials { .. } => "dhcp.credentials",
             Self::Waiting { .. } => "dhcp.waiting",
+            Self::Undecided => "policy.undecided",
             Self::BadFile { .. } => "dhcp.bad-file",
             Self::ReplyTooLong { .. } => "dhcp.reply-too-long",
             Self::Policy { code, .. } => code,
@@ -289,6 +292,9 @@ impl fmt::Display for Why {
             }
             Self::Waiting { secs, delay } => {
                 write!(f, "asking for {secs} s; answers begin after {delay} s")
+            }
+            Self::Undecided => {
+                f.write_str("what the machine boots is not decided yet: it is answered when it is")
             }
             Self::BadFile { file } => {
                 write!(f, "`{}` cannot be a boot file name", file.escape_default())

@@ -13,9 +13,6 @@ pub struct Style {
     pub bios: BiosOffer,
     /// What option 175 tells iPXE.
     pub ipxe: IpxeOption,
-    /// Seconds that a machine must have been asking before it is answered; 0 answers at once.
-    /// Machines assigned on purpose are answered at once all the same.
-    pub response_delay: u16,
     /// Boot server types (PXE 2.1, option 43 tag 71) that are answered. 0 is the bootstrap type
     /// that firmware asks for when it was shown no menu.
     pub boot_items: ArrayVec<u16, 8>,
@@ -29,7 +26,6 @@ impl Default for Style {
             uefi: UefiOffer::TwoStep,
             bios: BiosOffer::SkipDiscovery,
             ipxe: IpxeOption::Absent,
-            response_delay: 0,
             boot_items: [0, MENU_ITEM].into_iter().collect(),
             duid: None,
         }

@@ -97,6 +97,6 @@ pub(crate) fn boot(facts: &ClientFacts) -> Answer {
     Answer::Boot {
         file,
         server: None,
-        prestaged: false,
+        delay: 0,
     }
 }

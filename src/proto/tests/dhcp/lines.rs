@@ -77,7 +77,7 @@ fn line_03_the_file_may_lie_on_another_tftp_server() {
     let answer = Answer::Boot {
         file: "a/b.0".to_owned(),
         server: Some(OTHER),
-        prestaged: false,
+        delay: 0,
     };
     let told = tell(&request, &answer, &Style::default()).unwrap();
     assert_eq!(told.siaddr, OTHER);
@@ -311,7 +311,7 @@ fn line_10_a_url_too_long_for_the_header_stands_in_the_option_alone() {
         let answer = Answer::Boot {
             file: format!("http://10.99.0.2/{}", "x".repeat(len - 17)),
             server: None,
-            prestaged: false,
+            delay: 0,
         };
         tell(&request, &answer, &Style::default())
     };
@@ -357,28 +357,24 @@ fn line_12_requests_for_leases_and_for_other_servers_are_left_alone() {
 }
 
 #[test]
-fn line_13_answers_wait_for_the_delay_but_not_for_assigned_machines() {
-    let style = Style {
-        response_delay: 4,
-        ..Style::default()
+fn line_13_answers_wait_for_the_delay_but_not_for_machines_that_chose_us() {
+    let answer = |delay| Answer::Boot {
+        file: "x".to_owned(),
+        server: None,
+        delay,
     };
-    let waits = |secs| {
-        let ask = Ask::discover(0).secs(secs);
-        ask.reply_in(&style).map_err(|silence| silence.code())
+    let tell = |ask: &Ask, delay| {
+        let told = tell(&ask.read().unwrap(), &answer(delay), &Style::default());
+        told.map_err(|silence| silence.code())
     };
+    let waits = |secs| tell(&Ask::discover(0).secs(secs), 4);
     assert_eq!(waits(0).unwrap_err(), "dhcp.waiting");
     assert_eq!(waits(3).unwrap_err(), "dhcp.waiting");
     assert_eq!(waits(0x0300).unwrap_err(), "dhcp.waiting");
     assert!(waits(4).is_ok());
     assert!(waits(0x0400).is_ok());
-    assert!(Ask::boot_service(0).reply_in(&style).is_ok());
-    let request = Ask::discover(0).read().unwrap();
-    let answer = Answer::Boot {
-        file: "x".to_owned(),
-        server: None,
-        prestaged: true,
-    };
-    assert!(tell(&request, &answer, &style).is_ok());
+    assert!(tell(&Ask::boot_service(0), 4).is_ok());
+    assert!(tell(&Ask::discover(0), 0).is_ok());
 }
 
 #[test]
@@ -457,11 +453,13 @@ fn a_decided_silence_and_an_impossible_file_send_nothing() {
     let silence = tell(&request, &answer, &Style::default()).unwrap_err();
     assert_eq!(silence.code(), "policy.no-nbp");
     assert_eq!(silence.to_string(), "nothing for x64");
+    let silence = tell(&request, &Answer::Later, &Style::default()).unwrap_err();
+    assert_eq!(silence.code(), "policy.undecided");
     for file in ["", "a\0b", "a\nb", "a\x7f"] {
         let answer = Answer::Boot {
             file: file.to_owned(),
             server: None,
-            prestaged: false,
+            delay: 0,
         };
         let silence = tell(&request, &answer, &Style::default()).unwrap_err();
         assert_eq!(silence.code(), "dhcp.bad-file");
@@ -474,7 +472,7 @@ fn replies_keep_to_the_size_that_the_machine_takes() {
     let answer = |len: usize| Answer::Boot {
         file: "x".repeat(len),
         server: None,
-        prestaged: false,
+        delay: 0,
     };
     let told = tell(&request, &answer(100), &Style::default()).unwrap();
     assert!(told.bytes.len() <= 548);

@@ -167,6 +167,7 @@ fn in_words(answer: &Answer) -> String {
             Some(server) => format!("{file} from {server}"),
             None => file.clone(),
         },
+        Answer::Later => "decided when a provider has answered".to_owned(),
         Answer::Silent { code, text } => format!("NOT ANSWERED  {text} [{code}]"),
     }
 }

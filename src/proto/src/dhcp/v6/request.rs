@@ -131,17 +131,7 @@ impl Request {
     }
 
     fn write(&self, answer: &Answer, style: &Style, buf: &mut [u8]) -> Result<Reply, Why> {
-        let (file, prestaged) = match answer {
-            Answer::Silent { code, text } => {
-                return Err(Why::Policy {
-                    code,
-                    text: text.clone(),
-                });
-            }
-            Answer::Boot {
-                file, prestaged, ..
-            } => (file, *prestaged),
-        };
+        let proxy::Boot { file, delay, .. } = proxy::decided(answer)?;
         let ours = self.server_duid(style);
         if self.server_id.as_ref().is_some_and(|id| *id != ours) {
             return Err(Why::OtherDuid);
@@ -150,13 +140,7 @@ impl Request {
             // RFC 8415, section 16.4: a REQUEST without a server identifier is discarded.
             return Err(Why::OtherDuid);
         }
-        let secs = self.facts.secs;
-        if self.kind == kind::SOLICIT && !prestaged && secs < style.response_delay {
-            return Err(Why::Waiting {
-                secs,
-                delay: style.response_delay,
-            });
-        }
+        proxy::check_delay(&self.facts, delay)?;
         proxy::check_file(file)?;
         let url = self.url(file);
         let limit = buf.len();
