@@ -5,26 +5,48 @@
 //! options are then laid over the model and [`Config::lint`] looks at the result again.
 #![forbid(unsafe_code)]
 
+mod awaited;
 mod classifier;
 mod diagnostic;
+mod duration;
+mod identity;
 mod lint;
 mod listen;
 mod load;
 mod memory;
+mod menu;
 mod model;
+mod pattern;
 mod place;
+mod policy;
+mod provider;
 mod rate;
+mod rule;
+mod store;
+mod subnet;
 mod suggest;
+mod url;
 mod wire;
 
 pub use classifier::{BANNED_MAX, Banned, ClassName, ClassRule, Classifier, PacketRate};
 pub use diagnostic::{Diagnostic, Place, Severity};
+pub use identity::IdentityConfig;
 pub use lint::{Finding, entry_name_problem};
 pub use listen::{Listen, ListenAt, ListenError, Listener};
 pub use load::{Loaded, Rejected};
 pub use memory::{Memory, Pin, parse_pin};
+pub use menu::{ItemAction, MenuConfig, MenuItem, MenuLock};
 pub use model::{
     Boot, Config, DataPorts, Driver, KernelTls, LogFormat, Machine, Pacing, Scheme, Tftp, Tls,
     UefiOffer, Xdp, parse_data_ports,
 };
+pub use pattern::{GuidPattern, MacPattern};
+pub use policy::{AnswerTo, PolicyConfig, PolicyPlace, Prompt, PromptPolicy, RequestFrom};
+pub use provider::{
+    ApprovalConfig, AskedAt, ConfigMgrConfig, ConfigMgrSource, ExecCommand, ExecConfig, FailureIs,
+    ProviderConfig, ProviderKind, ReferralConfig, SqlConfig, WebhookConfig,
+};
 pub use rate::Rate;
+pub use rule::{BootChoice, PlanConfig, Rule};
+pub use store::{StoreConfig, without_password};
+pub use subnet::Subnet;

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     Config, DataPorts, Diagnostic, ListenAt, Listener, Place, Scheme, Severity, UefiOffer,
-    classifier, place,
+    classifier, identity, menu, place, policy, provider, rule, store,
 };
 
 /// The longest menu timeout, in seconds.
 pub(crate) const MENU_TIMEOUT_MAX: u32 = 86_400;
 
 /// The last DISCOVER of PXE firmware says that it has been asking for so many seconds.
-const LAST_DISCOVER: u16 = 28;
+pub(crate) const LAST_DISCOVER: u16 = 28;
 
 /// The longest name of an entry, in bytes.
 const ENTRY_NAME_MAX: usize = 255;
@@ -133,6 +133,12 @@ impl Config {
         lint_tls(self, &mut findings);
         lint_machines(self, &mut findings);
         classifier::lint(self, &mut findings);
+        policy::lint(self, &mut findings);
+        identity::lint(self, &mut findings);
+        rule::lint(self, &mut findings);
+        provider::lint(self, &mut findings);
+        menu::lint(self, &mut findings);
+        store::lint(self, &mut findings);
         findings
     }
 }
@@ -183,15 +189,7 @@ fn lint_network(config: &Config, findings: &mut Vec<Finding>) {
         }
     }
     let Some(host) = &config.host else { return };
-    let label = |l: &str| {
-        !l.is_empty()
-            && l.len() <= 63
-            && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-            && !l.starts_with('-')
-            && !l.ends_with('-')
-    };
-    let is_name = host.len() <= 253 && host.split('.').all(label);
-    if !is_name && host.parse::<std::net::IpAddr>().is_err() {
+    if !is_host_name(host) && host.parse::<std::net::IpAddr>().is_err() {
         findings.push(
             Finding::bad_value(
                 "host",
@@ -203,6 +201,18 @@ fn lint_network(config: &Config, findings: &mut Vec<Finding>) {
             .hint("the name alone: no scheme, port or slash"),
         );
     }
+}
+
+/// Whether it has the form of a host name.
+pub(crate) fn is_host_name(host: &str) -> bool {
+    let label = |l: &str| {
+        !l.is_empty()
+            && l.len() <= 63
+            && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    host.len() <= 253 && host.split('.').all(label)
 }
 
 fn lint_pacing(config: &Config, findings: &mut Vec<Finding>) {
@@ -327,15 +337,14 @@ fn lint_boot(config: &Config, findings: &mut Vec<Finding>) {
     if let Some(problem) = config.boot.default.as_deref().and_then(entry_name_problem) {
         findings.push(Finding::error("config.bad-entry", "boot.default", problem));
     }
-    if config.boot.response_delay > LAST_DISCOVER {
-        findings.push(Finding::warning(
-            "config.delay-too-long",
-            "boot.response_delay",
-            format!(
-                "{} s: most firmware asks for the last time after {LAST_DISCOVER} s and would \
-                 never be answered",
-                config.boot.response_delay
-            ),
+    lint_delay("boot.response_delay", config.boot.response_delay, findings);
+    if let Some(folder) = &config.boot.templates
+        && !folder.is_dir()
+    {
+        findings.push(Finding::error(
+            "config.no-such-file",
+            "boot.templates",
+            format!("{} is no folder", folder.display()),
         ));
     }
     for (family, names) in &config.boot.nbp {
@@ -354,7 +363,22 @@ fn lint_boot(config: &Config, findings: &mut Vec<Finding>) {
     }
 }
 
-fn nbp_problem(name: &str) -> Option<&'static str> {
+/// Machines that nobody answers in time do not boot.
+pub(crate) fn lint_delay(key: &str, delay: u16, findings: &mut Vec<Finding>) {
+    if delay > LAST_DISCOVER {
+        findings.push(Finding::warning(
+            "config.delay-too-long",
+            key,
+            format!(
+                "{delay} s: most firmware asks for the last time after {LAST_DISCOVER} s and would \
+                 never be answered"
+            ),
+        ));
+    }
+}
+
+/// Why `name` cannot be a boot program's, if it cannot.
+pub(crate) fn nbp_problem(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         Some("is no file name")
     } else if name.len() > BOOT_FILE_MAX {
@@ -462,7 +486,7 @@ fn resolved(path: &Path) -> PathBuf {
         .unwrap_or_else(|| path.clone())
 }
 
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     let text: String = text.chars().take(80).collect();
     text.escape_debug().to_string()
 }

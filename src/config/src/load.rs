@@ -14,7 +14,10 @@ use toml::de::DeTable;
 
 use crate::lint::{Finding, MENU_TIMEOUT_MAX};
 use crate::{Config, Diagnostic, Listener, Machine, Place, Rate, Severity, wire};
-use crate::{classifier, listen, memory, model, place, suggest};
+use crate::{
+    awaited, classifier, identity, listen, memory, menu, model, place, policy, provider, rule,
+    store, suggest,
+};
 
 /// The largest file that is read, in bytes: some hundred thousand machines.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
@@ -92,7 +95,8 @@ impl Config {
             let original = table.get_ref().clone();
             let file = read_shape(&mut table, text, path, &mut diagnostics);
             let folder = path.parent().unwrap_or(Path::new(""));
-            let mut findings = take(&mut config, file, folder);
+            let mut findings = awaited::findings(&original);
+            findings.extend(take(&mut config, file, folder));
             findings.extend(config.lint());
             diagnostics.extend(findings.into_iter().map(|finding| {
                 let at = place::of_key(&original, &finding.key).map_or(0, |span| span.start);
@@ -259,6 +263,7 @@ fn take(config: &mut Config, file: wire::File, folder: &Path) -> Vec<Finding> {
     config.tls.dhe = file.tls.dhe.unwrap_or(config.tls.dhe);
     config.tls.kernel = file.tls.kernel.unwrap_or(config.tls.kernel);
     take_listen(config, &file.listen, &mut findings);
+    config.boot.templates = file.boot.templates.clone().map(in_folder);
     take_boot(config, file.boot, &mut findings);
     take_tftp(config, &file.tftp, &mut findings);
     match file.memory.pin.as_deref().map(memory::parse_pin) {
@@ -269,6 +274,20 @@ fn take(config: &mut Config, file: wire::File, folder: &Path) -> Vec<Finding> {
     take_pacing(config, file.pacing, &mut findings);
     classifier::take(&mut config.classifier, file.classifier, &mut findings);
     take_machines(config, file.machine, &mut findings);
+    policy::take(&mut config.policy, file.policy, &mut findings);
+    identity::take(&mut config.identity, file.identity, folder, &mut findings);
+    store::take(&mut config.store, file.store, &mut findings);
+    for (index, written) in file.rule.into_iter().enumerate() {
+        config.rules.push(rule::take(index, written, &mut findings));
+    }
+    let providers = file.provider.into_iter().enumerate();
+    config.providers = all_or_none(
+        providers.map(|(index, written)| provider::take(index, written, folder, &mut findings)),
+    );
+    for (index, written) in file.menu.into_iter().enumerate() {
+        let menu = menu::take(index, written, folder, &mut findings);
+        config.menus.push(menu);
+    }
     findings
 }
 
@@ -405,7 +424,14 @@ fn take_machines(config: &mut Config, machines: Vec<wire::Machine>, findings: &m
     }
 }
 
-fn read_or_note<T>(
+/// A list with a hole would count its items wrongly: what is wrong with them as a whole is told when
+/// all of them can be read.
+pub(crate) fn all_or_none<T>(items: impl Iterator<Item = Option<T>>) -> Vec<T> {
+    let read: Vec<Option<T>> = items.collect();
+    read.into_iter().collect::<Option<_>>().unwrap_or_default()
+}
+
+pub(crate) fn read_or_note<T>(
     text: Option<&str>,
     key: impl Fn() -> String,
     findings: &mut Vec<Finding>,

@@ -1,5 +1,7 @@
 //! What of the images stays in memory.
 
+use std::str::FromStr;
+
 /// The `[memory]` table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -29,22 +31,45 @@ pub fn parse_pin(text: &str) -> Result<Pin, String> {
         "off" => return Ok(Pin::Off),
         _ => {}
     }
-    let units = [('M', 20), ('G', 30), ('T', 40)];
-    let sized = units.iter().find_map(|(unit, shift)| {
-        let number = text.strip_suffix(*unit)?.trim_end().parse::<u64>().ok()?;
-        Some((number, *shift))
-    });
-    match sized {
-        Some((0, _)) => Err("nothing is kept in memory: write `off`".to_owned()),
-        Some((number, shift)) if number <= u64::MAX >> 1 >> shift => {
-            Ok(Pin::Bytes(number << shift))
-        }
-        Some(_) => Err(format!("`{text}` is more than any memory")),
+    match read_size(text) {
+        Some(Ok(0)) => Err("nothing is kept in memory: write `off`".to_owned()),
+        Some(Ok(bytes)) => Ok(Pin::Bytes(bytes)),
+        Some(Err(text)) => Err(text),
         None => Err(format!(
             "`{}` is neither `auto`, `off` nor a size such as 512M or 8G",
             text.escape_default()
         )),
     }
+}
+
+/// A size of memory in bytes, written as `512M`, `8G` or `1T`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unreadable = || {
+            let text = text.escape_default();
+            format!("`{text}` is not a size such as 512M or 8G")
+        };
+        read_size(text).ok_or_else(unreadable)?.map(Self)
+    }
+}
+
+/// `None` for what is no size, an error for one that no machine has.
+fn read_size(text: &str) -> Option<Result<u64, String>> {
+    let units = [('M', 20), ('G', 30), ('T', 40)];
+    let (number, shift) = units.iter().find_map(|(unit, shift)| {
+        let number = text.strip_suffix(*unit)?.trim_end().parse::<u64>().ok()?;
+        Some((number, *shift))
+    })?;
+    Some(if number <= u64::MAX >> 1 >> shift {
+        Ok(number << shift)
+    } else {
+        Err(format!("`{text}` is more than any memory"))
+    })
 }
 
 #[cfg(test)]
@@ -71,5 +96,7 @@ mod tests {
         ] {
             assert!(parse_pin(bad).is_err(), "{bad}");
         }
+        assert_eq!("256M".parse(), Ok(Size(256 << 20)));
+        assert!("auto".parse::<Size>().is_err());
     }
 }

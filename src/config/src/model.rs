@@ -10,6 +10,7 @@ use bootstorm_proto::types::{BlockSize, Family, MacAddress, MachineGuid, WindowS
 use serde::Deserialize;
 
 use crate::{Classifier, Listen, Memory, Rate};
+use crate::{IdentityConfig, MenuConfig, PolicyConfig, ProviderConfig, Rule, StoreConfig};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,18 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Machines with settings of their own.
     pub machines: Vec<Machine>,
+    /// Who is answered, when, and whether people are asked first.
+    pub policy: PolicyConfig,
+    /// What does not tell one machine from another.
+    pub identity: IdentityConfig,
+    /// What machines boot by rule.
+    pub rules: Vec<Rule>,
+    /// Who is asked what a machine boots, in order; none means the usual ones.
+    pub providers: Vec<ProviderConfig>,
+    /// Menus besides the usual one.
+    pub menus: Vec<MenuConfig>,
+    /// Where machines and their history are kept.
+    pub store: StoreConfig,
 }
 
 /// What machines are told to boot.
@@ -68,6 +81,8 @@ pub struct Boot {
     pub response_delay: u16,
     /// Network boot programs to look for, by family, instead of the built-in list.
     pub nbp: BTreeMap<Family, Vec<String>>,
+    /// Folder with templates of scripts.
+    pub templates: Option<PathBuf>,
 }
 
 /// Limits of TFTP transfers.
@@ -242,6 +257,12 @@ impl Config {
             classifier: Classifier::default(),
             log_format: LogFormat::Text,
             machines: Vec::new(),
+            policy: PolicyConfig::default(),
+            identity: IdentityConfig::default(),
+            rules: Vec::new(),
+            providers: Vec::new(),
+            menus: Vec::new(),
+            store: StoreConfig::default(),
         }
     }
 }
@@ -267,6 +288,7 @@ impl Default for Boot {
             uefi: UefiOffer::TwoStep,
             response_delay: 0,
             nbp: BTreeMap::new(),
+            templates: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::{Driver, KernelTls, LogFormat, Scheme, UefiOffer, Xdp};
+use crate::{identity, menu, policy, provider, rule, store};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,6 +31,12 @@ pub(crate) struct File {
     pub(crate) memory: Memory,
     pub(crate) classifier: Classifier,
     pub(crate) machine: Vec<Machine>,
+    pub(crate) policy: policy::Written,
+    pub(crate) identity: identity::Written,
+    pub(crate) rule: Vec<rule::Written>,
+    pub(crate) provider: Vec<provider::Written>,
+    pub(crate) menu: Vec<menu::Written>,
+    pub(crate) store: store::Written,
 }
 
 #[derive(Default, Deserialize)]
@@ -55,6 +62,7 @@ pub(crate) struct Boot {
     pub(crate) uefi: Option<UefiOffer>,
     pub(crate) response_delay: Option<u16>,
     pub(crate) nbp: Nbp,
+    pub(crate) templates: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]

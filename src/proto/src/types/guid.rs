@@ -21,6 +21,12 @@ impl MachineGuid {
         self.0
     }
 
+    /// The bytes in the order of the text form.
+    #[must_use]
+    pub fn as_read(self) -> [u8; 16] {
+        READ_ORDER.map(|index| self.0[index])
+    }
+
     /// All zero or all ones: the vendor never wrote an identity.
     #[must_use]
     pub fn is_blank(self) -> bool {
@@ -30,11 +36,11 @@ impl MachineGuid {
 
 impl fmt::Display for MachineGuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, index) in READ_ORDER.iter().enumerate() {
+        for (at, byte) in self.as_read().into_iter().enumerate() {
             if matches!(at, 4 | 6 | 8 | 10) {
                 f.write_str("-")?;
             }
-            write!(f, "{:02x}", self.0[*index])?;
+            write!(f, "{byte:02x}")?;
         }
         Ok(())
     }
