@@ -14,7 +14,8 @@ use crate::workspace;
 mod seeds;
 
 /// Target and the longest input that makes sense for it.
-const TARGETS: [(&str, u32); 6] = [
+const TARGETS: [(&str, u32); 7] = [
+    ("decision", 4096),
     ("dhcp4", 1600),
     ("dhcp6", 1600),
     ("http_head", 10_000),

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use bootstorm_telemetry::event::Reason;
 
+mod json;
+
+pub use json::{ANSWER_MAX, BadAnswer};
+
 /// What one provider says of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
