@@ -231,7 +231,7 @@ fn boots_unattended(plan: &BootPlan) -> bool {
     match plan {
         BootPlan::Entry(_) => true,
         BootPlan::Menu(menu) => menu.default.is_some() && !menu.timeout.is_zero(),
-        BootPlan::Local | BootPlan::Refuse(_) => false,
+        BootPlan::Local | BootPlan::Wait(_) | BootPlan::Refer(_) | BootPlan::Refuse(_) => false,
     }
 }
 
@@ -262,7 +262,11 @@ fn happened(plan: &BootPlan, request: &BootRequest) -> What {
             file: None,
             reason: reason.clone(),
         },
-        BootPlan::Menu(_) | BootPlan::Entry(_) | BootPlan::Local => What::Script {
+        BootPlan::Menu(_)
+        | BootPlan::Entry(_)
+        | BootPlan::Local
+        | BootPlan::Wait(_)
+        | BootPlan::Refer(_) => What::Script {
             boots: plan.name().into(),
         },
     }
@@ -273,6 +277,8 @@ const fn kind(plan: &BootPlan) -> &'static str {
         BootPlan::Menu(_) => "menu",
         BootPlan::Entry(_) => "entry",
         BootPlan::Local => "local",
+        BootPlan::Wait(_) => "wait",
+        BootPlan::Refer(_) => "referral",
         BootPlan::Refuse(reason) => reason.code,
     }
 }

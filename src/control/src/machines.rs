@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bootstorm_policy::{Assignment, Policy};
+use bootstorm_policy::{Machine, Policy};
 use bootstorm_proto::types::MacAddress;
 use bootstorm_store::{MACHINES_MAX, MachineRecord, Sighting, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
@@ -140,12 +140,13 @@ impl Machines {
 
     async fn obey(&self) -> Result<(), StoreError> {
         let assignments = self.store.assignments().await?;
-        self.policy
-            .set_assignments(assignments.into_iter().map(|(mac, boot)| Assignment {
-                mac: Some(mac),
-                guid: None,
-                boot,
-            }));
+        let machines = assignments.into_iter().map(|(mac, boot)| Machine {
+            macs: vec![mac],
+            boot: Some(boot),
+            known: true,
+            ..Machine::default()
+        });
+        self.policy.machines().set_all(machines);
         Ok(())
     }
 }

@@ -1,9 +1,25 @@
 //! The providers in the order of the configuration.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use crate::providers::Provider;
+use bootstorm_telemetry::event::Reason;
+
+use crate::decision::{Decision, Outcome, Step, Verdict};
+use crate::providers::{Provider, Query};
+use crate::{Answers, MachineKey, Stage};
+
+/// The providers, in order: the first that serves or ignores a machine decides.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// Who is asked.
+    pub links: Vec<Link>,
+    /// How long all of them together may take.
+    pub budget: Duration,
+    /// When the next remote provider is asked while one before it has not answered: their budgets
+    /// would add up if each waited for the one before.
+    pub stagger: Duration,
+}
 
 /// One provider's place in the chain.
 #[derive(Clone, Debug)]
@@ -12,7 +28,7 @@ pub enum Link {
     Instant(Arc<dyn Provider>),
     /// Asks a program, a service or a database: the chain uses what it said last, and somebody
     /// else asks.
-    Remote(Remote),
+    Remote(Arc<Remote>),
 }
 
 /// A provider that takes its time.
@@ -39,3 +55,126 @@ pub enum OnFailure {
     /// The machine gets no answer.
     Ignore,
 }
+
+impl OnFailure {
+    /// What a provider that failed for this reason is taken to have said.
+    #[must_use]
+    pub const fn verdict(self, failure: Reason) -> Verdict {
+        match self {
+            Self::Pass => Verdict::Pass(failure),
+            Self::Ignore => Verdict::Ignore(failure),
+        }
+    }
+}
+
+/// How far a chain comes with what is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Run {
+    /// To its end.
+    Decided(Decision),
+    /// These remote providers, in order, have to be asked first. Those behind the first may turn
+    /// out not to matter.
+    Waits(Vec<Arc<Remote>>),
+}
+
+impl Chain {
+    /// Far below the 28 seconds after which firmware gives up.
+    pub const BUDGET: Duration = Duration::from_secs(8);
+    /// Thirty providers are under way within three seconds.
+    pub const STAGGER: Duration = Duration::from_millis(100);
+
+    /// A chain with the usual times.
+    #[must_use]
+    pub const fn new(links: Vec<Link>) -> Self {
+        Self {
+            links,
+            budget: Self::BUDGET,
+            stagger: Self::STAGGER,
+        }
+    }
+
+    /// Walks along the providers with what remote ones have said already; asks none of those.
+    pub fn run(&self, query: &Query<'_>, answers: &Answers) -> Run {
+        let mut walk = Walk::default();
+        let key = MachineKey::of(query.facts, query.identity);
+        for link in &self.links {
+            let ended = match link {
+                Link::Instant(provider) => {
+                    let verdict = provider.decide(query);
+                    walk.step(Arc::clone(provider.name()), verdict, Duration::ZERO)
+                }
+                Link::Remote(remote) => walk.remote(remote, query, answers, &key),
+            };
+            if ended {
+                break;
+            }
+        }
+        walk.end()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Walk {
+    steps: Vec<Step>,
+    missing: Vec<Arc<Remote>>,
+    until: Option<SystemTime>,
+}
+
+impl Walk {
+    /// Whether nobody further is to be asked.
+    fn step(&mut self, provider: Arc<str>, verdict: Verdict, took: Duration) -> bool {
+        let ends = !matches!(verdict, Verdict::Pass(_));
+        self.steps.push(Step {
+            provider,
+            verdict,
+            took,
+        });
+        ends
+    }
+
+    fn remote(
+        &mut self,
+        remote: &Arc<Remote>,
+        query: &Query<'_>,
+        answers: &Answers,
+        key: &MachineKey,
+    ) -> bool {
+        let name = Arc::clone(&remote.name);
+        if query.facts.stage == Stage::Dhcp && !remote.asked_at_dhcp {
+            let reason = Reason {
+                code: "provider.not-asked",
+                text: "it is asked only for scripts".into(),
+            };
+            return self.step(name, Verdict::Pass(reason), Duration::ZERO);
+        }
+        let Some(answer) = answers.get(&remote.name, key, query.now) else {
+            self.missing.push(Arc::clone(remote));
+            return false;
+        };
+        self.until = Some(self.until.map_or(answer.until, |u| u.min(answer.until)));
+        self.step(name, answer.verdict, answer.took)
+    }
+
+    fn end(self) -> Run {
+        if !self.missing.is_empty() {
+            return Run::Waits(self.missing);
+        }
+        let outcome = match self.steps.last().map(|step| &step.verdict) {
+            Some(Verdict::Serve(plan)) => Outcome::Serve(Arc::clone(plan)),
+            Some(Verdict::Ignore(reason)) => Outcome::Silent(reason.clone()),
+            Some(Verdict::Pass(_)) | None => Outcome::Silent(Reason {
+                code: "policy.all-passed",
+                text: "no provider serves this machine".into(),
+            }),
+        };
+        Run::Decided(Decision {
+            outcome,
+            steps: self.steps,
+            until: self.until,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bootstorm_telemetry::event::Reason;
 
@@ -47,6 +47,8 @@ pub struct Plan {
     pub values: BTreeMap<String, String>,
     /// Nobody is asked before it boots.
     pub required: bool,
+    /// It is the machine's one-shot of the store: whoever hands it out takes it there first.
+    pub once: bool,
     /// Who decided it and by which rule, such as `rooms[3]`.
     pub by: String,
 }
@@ -57,7 +59,8 @@ pub enum Boot {
     /// The menu of everything that the machine can boot, with the configured default.
     #[default]
     Usual,
-    /// A menu of the configuration, by name.
+    /// A menu of the configuration, by name; `menu` is the menu of everything that the machine can
+    /// boot, unless the configuration has one of that name.
     Menu(String),
     /// An entry of the catalog, by id or file name, at once.
     Entry(String),
@@ -71,6 +74,22 @@ pub enum Boot {
     Refer(Referral),
     /// Show the reason, wait, and go on to the next boot device.
     Refuse(Reason),
+}
+
+impl Boot {
+    /// What people and programs write: `local`, `menu`, `menu:NAME`, `script:FILE`, or an entry.
+    #[must_use]
+    pub fn named(text: &str) -> Self {
+        match text.split_once(':') {
+            Some(("menu", name)) => Self::Menu(name.to_owned()),
+            Some(("script", name)) => Self::Script(name.to_owned()),
+            _ if text == "local" => Self::Local,
+            // The menu of everything is what a menu of that name would replace. Unlike `Usual` it
+            // keeps UEFI HTTP Boot from loading the default without a question.
+            _ if text == "menu" => Self::Menu(text.to_owned()),
+            _ => Self::Entry(text.to_owned()),
+        }
+    }
 }
 
 /// A machine that waits for people or for its turn.
@@ -101,6 +120,19 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Who was asked, in order, and what each said.
     pub steps: Vec<Step>,
+    /// Until when the answers of remote providers hold that it rests on.
+    pub until: Option<SystemTime>,
+}
+
+impl Decision {
+    /// The machine gets no answer, and nobody was asked.
+    pub(crate) const fn silent(reason: Reason) -> Self {
+        Self {
+            outcome: Outcome::Silent(reason),
+            steps: Vec::new(),
+            until: None,
+        }
+    }
 }
 
 /// How a chain ends.

@@ -3,6 +3,8 @@
 use bootstorm_proto::types::{MacAddress, MachineGuid};
 use bootstorm_telemetry::event::Reason;
 
+use crate::Facts;
+
 /// What identifies a machine. Its GUID goes before its MAC.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -15,6 +17,16 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// What of the facts identifies the machine.
+    #[must_use]
+    pub fn of(facts: &Facts) -> Self {
+        Self {
+            mac: facts.mac,
+            guid: facts.guid.filter(|guid| !guid.is_blank()),
+            stripped: Vec::new(),
+        }
+    }
+
     /// Nothing tells which machine it is.
     #[must_use]
     pub const fn is_unknown(&self) -> bool {

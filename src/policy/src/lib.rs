@@ -1,10 +1,13 @@
 //! Who is answered, with what.
 //!
-//! [`Policy`] holds three immutable tables that are replaced as a whole, never changed: the
-//! [`Rules`] of the configuration, the assignments of the store and the ports that are bound. A
-//! decision reads each once, so it is made from one moment's state and waits for nobody.
+//! Facts of a machine become its [`Identity`], and the [`chain`] of providers decides what it boots.
+//! [`Policy`] holds what that takes as snapshots: the [`Rules`] of the configuration, the
+//! [`MachineTable`] of the store, the [`Answers`] of remote providers and the ports that are bound.
+//! A decision reads them and waits for nobody.
 #![forbid(unsafe_code)]
 
+mod answers;
+mod cache;
 pub mod chain;
 mod decide;
 pub mod decision;
@@ -12,21 +15,24 @@ mod facts;
 mod identity;
 mod machines;
 mod nbp;
+mod offer;
 mod plan;
 pub mod providers;
+mod resolve;
 mod rules;
 pub mod script;
 mod token;
 mod urls;
 mod version;
 
-pub use decide::Policy;
+pub use answers::{Answered, Answers, MachineKey};
+pub use decide::{Asked, Policy};
 pub use facts::{Facts, Stage};
 pub use identity::Identity;
 pub use machines::{Machine, MachineTable};
 pub use nbp::candidates;
 pub use plan::{BootPlan, Choice, Menu};
-pub use rules::{Assignment, Assignments, Ports, Rules};
+pub use rules::{Ports, Rules};
 pub use token::{BootId, TokenError, Tokens};
 pub use urls::Urls;
 pub use version::{BiosVersion, version_lt};

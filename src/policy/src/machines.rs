@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use bootstorm_proto::types::{MacAddress, MachineGuid};
 
 use crate::Identity;
+use crate::cache::Versions;
 
 /// A machine that the store knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,22 +38,21 @@ pub struct Machine {
 }
 
 /// All machines. Readers never wait; a change copies one of many small parts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct MachineTable {
+    versions: Arc<Versions>,
     by_guid: Parts<MachineGuid>,
     by_mac: Parts<MacAddress>,
 }
 
-impl Default for MachineTable {
-    fn default() -> Self {
+impl MachineTable {
+    pub(crate) fn new(versions: Arc<Versions>) -> Self {
         Self {
-            by_guid: Parts::new(),
-            by_mac: Parts::new(),
+            versions,
+            ..Self::default()
         }
     }
-}
 
-impl MachineTable {
     /// The machine that an identity means: its GUID goes before its MAC, which may be a dock's that
     /// moves from machine to machine.
     #[must_use]
@@ -70,6 +70,7 @@ impl MachineTable {
             .iter()
             .flat_map(|m| m.macs.iter().map(move |mac| (*mac, m)));
         self.by_mac.set_all(macs);
+        self.versions.raise_all();
     }
 
     /// Takes in a machine as it is now; `before` is what the table held of it.
@@ -84,6 +85,7 @@ impl MachineTable {
         for mac in &now.macs {
             self.by_mac.change(*mac, Some(Arc::clone(&now)));
         }
+        self.has_changed(&now);
     }
 
     /// Forgets a machine.
@@ -93,6 +95,14 @@ impl MachineTable {
         }
         for mac in &machine.macs {
             self.by_mac.change(*mac, None);
+        }
+        self.has_changed(machine);
+    }
+
+    fn has_changed(&self, machine: &Machine) {
+        self.versions.raise(None, machine.guid);
+        for mac in &machine.macs {
+            self.versions.raise(Some(*mac), None);
         }
     }
 }
@@ -109,14 +119,16 @@ struct Parts<K> {
     hasher: RandomState,
 }
 
-impl<K: Copy + Eq + Hash> Parts<K> {
-    fn new() -> Self {
+impl<K> Default for Parts<K> {
+    fn default() -> Self {
         Self {
             parts: (0..PARTS).map(|_| ArcSwap::default()).collect(),
             hasher: RandomState::new(),
         }
     }
+}
 
+impl<K: Copy + Eq + Hash> Parts<K> {
     fn get(&self, key: &K) -> Option<Arc<Machine>> {
         self.part(key)?.load().get(key).cloned()
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bootstorm_catalog::Entry;
 use bootstorm_telemetry::event::Reason;
 
+use crate::decision::{Referral, Wait};
+
 /// What a machine's script will do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BootPlan {
@@ -14,6 +16,10 @@ pub enum BootPlan {
     Entry(Choice),
     /// Go on to the next boot device without a word.
     Local,
+    /// Wait and ask again.
+    Wait(Wait),
+    /// Ask another boot server.
+    Refer(Referral),
     /// Show the reason, wait, and go on to the next boot device.
     Refuse(Reason),
 }
@@ -41,13 +47,16 @@ pub struct Choice {
 }
 
 impl BootPlan {
-    /// Short name for events and logs: an entry's id, `menu`, `local` or `refuse`.
+    /// Short name for events and logs: an entry's id, `menu`, `local`, `wait`,
+    /// `referral` or `refuse`.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
             Self::Menu(_) => "menu",
             Self::Entry(choice) => &choice.entry.id,
             Self::Local => "local",
+            Self::Wait(_) => "wait",
+            Self::Refer(_) => "referral",
             Self::Refuse(_) => "refuse",
         }
     }

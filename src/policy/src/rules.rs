@@ -1,13 +1,18 @@
-//! What the configuration and the store say about machines.
+//! The configuration, as decisions read it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bootstorm_config::{Banned, Config, Listen, Scheme};
-use bootstorm_proto::types::{Family, MacAddress, MachineGuid};
+use bootstorm_proto::types::Family;
+
+use crate::chain::{Chain, Link};
+use crate::providers::{self, Provider};
+use crate::{Machine, MachineTable};
 
 /// The configuration, as far as decisions need it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// What the menu takes after its time-out: an entry, `local`, or `None` for the local disk.
     pub default: Option<String>,
@@ -21,24 +26,20 @@ pub struct Rules {
     pub host: Option<String>,
     /// Boot programs to look for instead of the built-in list.
     pub nbp: BTreeMap<Family, Vec<String>>,
-    /// Seconds that a machine must have been asking before it is offered anything, unless it has
-    /// something assigned.
+    /// Seconds that a machine must have been asking before it is offered anything, unless it is
+    /// known.
     pub response_delay: u16,
-    /// Assignments of the configuration.
-    pub assignments: Assignments,
+    /// Machines that the configuration lists.
+    pub machines: Arc<MachineTable>,
+    /// Who is asked what a machine boots.
+    pub chain: Chain,
     /// Machines that boot nothing.
     pub banned: HashSet<Banned>,
 }
 
 impl From<&Config> for Rules {
     fn from(config: &Config) -> Self {
-        let machines = config.machines.iter().filter_map(|machine| {
-            Some(Assignment {
-                mac: machine.mac,
-                guid: machine.guid,
-                boot: machine.boot.clone()?,
-            })
-        });
+        let machines = Arc::new(listed(&config.machines));
         Self {
             default: config.boot.default.clone(),
             menu_timeout: config.boot.menu_timeout,
@@ -47,55 +48,34 @@ impl From<&Config> for Rules {
             host: config.host.clone(),
             nbp: config.boot.nbp.clone(),
             response_delay: config.boot.response_delay,
-            assignments: Assignments::new(machines),
+            chain: usual_chain(&machines),
+            machines,
             banned: config.classifier.banned.iter().copied().collect(),
         }
     }
 }
 
-/// What one machine boots.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assignment {
-    /// MAC address.
-    pub mac: Option<MacAddress>,
-    /// Machine GUID.
-    pub guid: Option<MachineGuid>,
-    /// An entry's id, `local` or `menu`.
-    pub boot: String,
+/// People, then the configuration, then whoever sits at the machine.
+fn usual_chain(listed: &Arc<MachineTable>) -> Chain {
+    let providers: [Arc<dyn Provider>; 3] = [
+        Arc::new(providers::Machines::new("machines")),
+        Arc::new(providers::Fixed::new("static", Arc::clone(listed))),
+        Arc::new(providers::Menu::new("menu")),
+    ];
+    Chain::new(providers.map(Link::Instant).into())
 }
 
-/// Assignments by identity.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Assignments {
-    by_mac: HashMap<MacAddress, String>,
-    by_guid: HashMap<MachineGuid, String>,
-}
-
-impl Assignments {
-    /// Makes the table; of two for the same machine the later wins.
-    #[must_use]
-    pub fn new(list: impl IntoIterator<Item = Assignment>) -> Self {
-        let mut table = Self::default();
-        for Assignment { mac, guid, boot } in list {
-            if let Some(guid) = guid.filter(|g| !g.is_blank()) {
-                table.by_guid.insert(guid, boot.clone());
-            }
-            if let Some(mac) = mac {
-                table.by_mac.insert(mac, boot);
-            }
-        }
-        table
-    }
-
-    /// What the machine boots: its GUID goes before its MAC, which may be a dock's that moves from
-    /// machine to machine.
-    #[must_use]
-    pub fn of(&self, mac: Option<MacAddress>, guid: Option<MachineGuid>) -> Option<&str> {
-        let guid = guid.filter(|g| !g.is_blank());
-        let by_guid = guid.and_then(|guid| self.by_guid.get(&guid));
-        let by_mac = || self.by_mac.get(&mac?);
-        by_guid.or_else(by_mac).map(String::as_str)
-    }
+fn listed(machines: &[bootstorm_config::Machine]) -> MachineTable {
+    let table = MachineTable::default();
+    table.set_all(machines.iter().map(|machine| Machine {
+        name: machine.name.clone(),
+        guid: machine.guid,
+        macs: machine.mac.into_iter().collect(),
+        boot: machine.boot.clone(),
+        known: true,
+        ..Machine::default()
+    }));
+    table
 }
 
 /// Ports that machines are sent to; `None` for a listener that is off.

@@ -35,6 +35,8 @@ pub fn render(plan: &BootPlan, urls: &Urls, machine: &Facts) -> String {
         .comment(&format!("bootstorm: {}", plan.name()));
     match plan {
         BootPlan::Local => writer.go_local(),
+        BootPlan::Wait(wait) => return waiting(&wait.reason, wait.every, urls),
+        BootPlan::Refer(referral) => writer.refer(&referral.url),
         BootPlan::Refuse(reason) => writer.refuse(reason),
         BootPlan::Entry(choice) => {
             writer.entry(choice);
@@ -338,6 +340,20 @@ impl<'a> Writer<'a> {
     fn go_local(&mut self) {
         self.script.echo("Going on to the next boot device.");
         self.script.exit(NEXT_DEVICE);
+    }
+
+    /// The machine asks the other server with its own data.
+    fn refer(&mut self, url: &str) {
+        match Url::new(url) {
+            Ok(url) => {
+                self.script.ask_again(&url, &[], &self.failed);
+                self.endings();
+            }
+            Err(e) => self.refuse(&Reason {
+                code: "policy.unsafe-value",
+                text: e.to_string().into(),
+            }),
+        }
     }
 
     fn refuse(&mut self, reason: &Reason) {

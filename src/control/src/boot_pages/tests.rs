@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use bootstorm_catalog::{Catalog, Entry, EntryKind, Snapshot};
 use bootstorm_config::Config;
-use bootstorm_policy::{Assignment, Ports, Rules};
+use bootstorm_policy::{Machine, Ports, Rules};
 use bootstorm_proto::dhcp::{Asker, ClientFacts};
 use bootstorm_proto::types::ClientArch;
 use crossbeam_channel::{Receiver, bounded};
@@ -85,10 +85,10 @@ fn body(response: &BootResponse) -> &str {
 
 impl Lab {
     fn assign(&self, boot: &str) {
-        self.policy.set_assignments([Assignment {
-            mac: MAC.parse().ok(),
-            guid: None,
-            boot: boot.to_owned(),
+        self.policy.machines().set_all([Machine {
+            macs: vec![MAC.parse().unwrap()],
+            boot: Some(boot.to_owned()),
+            ..Machine::default()
         }]);
     }
 

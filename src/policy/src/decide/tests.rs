@@ -1,11 +1,14 @@
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use bootstorm_catalog::{File, Mapping};
-use bootstorm_config::{Config, Machine};
-use bootstorm_proto::types::ClientArch;
+use bootstorm_catalog::{Entry, EntryKind, File, Mapping, Snapshot};
+use bootstorm_config::{Config, Machine, Scheme};
+use bootstorm_proto::dhcp::Asker;
+use bootstorm_proto::types::{ClientArch, Family};
 
 use super::*;
+use crate::Menu;
 
 const MAC: MacAddress = MacAddress::new([0x52, 0x54, 0, 0x99, 0, 1]);
 
@@ -94,6 +97,15 @@ fn facts(family: Family) -> Facts {
         mac: Some(MAC),
         family: Some(family),
         ..Facts::default()
+    }
+}
+
+fn stored(boot: &str) -> crate::Machine {
+    crate::Machine {
+        macs: vec![MAC],
+        boot: Some(boot.to_owned()),
+        known: true,
+        ..crate::Machine::default()
     }
 }
 
@@ -251,11 +263,7 @@ fn http_firmware_gets_its_program_or_the_boot_program() {
     let facts = client(Asker::HttpFirmware, &[16]);
     let url = "https://10.0.0.1:8050/images/memtest.efi";
     assert_eq!(answer(&https, &facts), url);
-    https.set_assignments([Assignment {
-        mac: Some(MAC),
-        guid: None,
-        boot: "local".to_owned(),
-    }]);
+    https.machines().set_all([stored("local")]);
     assert_eq!(answer(&https, &facts), "policy.local-disk");
 }
 
@@ -321,11 +329,7 @@ fn an_assignment_goes_before_the_default() {
         let policy = policy(catalog.clone(), |c| {
             c.boot.default = Some("debian".to_owned())
         });
-        policy.set_assignments([Assignment {
-            mac: Some(MAC),
-            guid: None,
-            boot: boot.to_owned(),
-        }]);
+        policy.machines().set_all([stored(boot)]);
         policy.boot(&facts(family))
     };
     assert_eq!(assigned("rescue", Family::X64).name(), "rescue");
@@ -368,13 +372,9 @@ fn the_store_goes_before_the_configuration_and_the_guid_before_the_mac() {
     assert_eq!(boots(None), "a");
     assert_eq!(boots(Some(guid())), "b");
     assert_eq!(boots(Some(MachineGuid::from_wire([0xff; 16]))), "a");
-    policy.set_assignments([Assignment {
-        mac: Some(MAC),
-        guid: None,
-        boot: "c".to_owned(),
-    }]);
+    policy.machines().set_all([stored("c")]);
     assert_eq!(boots(Some(guid())), "c");
-    policy.set_assignments([]);
+    policy.machines().set_all([]);
     assert_eq!(boots(Some(guid())), "b");
 }
 
@@ -427,11 +427,7 @@ fn the_response_delay_is_not_for_assigned_machines() {
         Answer::Silent { .. } | Answer::Later => None,
     };
     assert_eq!(delay(), Some(4));
-    policy.set_assignments([Assignment {
-        mac: Some(MAC),
-        guid: None,
-        boot: "local".to_owned(),
-    }]);
+    policy.machines().set_all([stored("local")]);
     assert_eq!(delay(), Some(0));
 }
 

@@ -146,6 +146,7 @@ impl Keys {
             values: values(self.values.take())?,
             required: flag("required", self.required.take())?,
             boot,
+            once: false,
             by: by.to_owned(),
         };
         self.unused(&format!("a machine that boots `{}`", word.escape_debug()))?;

@@ -4,15 +4,25 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bootstorm_telemetry::event::Reason;
+
 use crate::decision::Verdict;
 use crate::{Facts, Identity, Machine};
+
+mod fixed;
+mod machines;
+mod menu;
+
+pub use fixed::Fixed;
+pub use machines::Machines;
+pub use menu::Menu;
 
 /// A provider that answers from memory. It is asked on the packet path: it never blocks, and reads
 /// nothing but snapshots. Those that ask programs, services and databases are in
 /// `bootstorm-providers`.
 pub trait Provider: Debug + Send + Sync {
     /// Its name in the configuration.
-    fn name(&self) -> &str;
+    fn name(&self) -> &Arc<str>;
 
     /// What it says of a machine.
     fn decide(&self, query: &Query<'_>) -> Verdict;
@@ -29,4 +39,11 @@ pub struct Query<'a> {
     pub machine: Option<&'a Arc<Machine>>,
     /// The time.
     pub now: SystemTime,
+}
+
+fn pass(code: &'static str, text: &'static str) -> Verdict {
+    Verdict::Pass(Reason {
+        code,
+        text: text.into(),
+    })
 }

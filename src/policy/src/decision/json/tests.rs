@@ -40,6 +40,7 @@ fn every_key_is_taken() {
             values: values.into(),
             required: true,
             by: "rooms".to_owned(),
+            once: false,
         }
     );
 }

@@ -1,0 +1,134 @@
+//! From a decision to what the machine's script will do.
+
+use std::borrow::Cow;
+
+use bootstorm_catalog::{Entry, EntryKind, Snapshot};
+use bootstorm_proto::types::{ClientArch, Family};
+use bootstorm_telemetry::event::Reason;
+
+use crate::decision::{Boot, Outcome};
+use crate::{BootPlan, Choice, Facts, Menu, Rules};
+
+/// What is called local disk as the default of the menu, and the menu itself.
+const NO_ENTRIES: [&str; 2] = ["local", "menu"];
+
+/// What the script does that a decision leads to.
+pub(crate) fn plan(
+    rules: &Rules,
+    catalog: &Snapshot,
+    outcome: &Outcome,
+    facts: &Facts,
+) -> BootPlan {
+    let plan = match outcome {
+        Outcome::Serve(plan) => plan,
+        Outcome::Silent(reason) => return BootPlan::Refuse(reason.clone()),
+    };
+    let family = facts
+        .family
+        .or_else(|| facts.arch().and_then(ClientArch::family));
+    // Nothing may be installed that was not asked for: the default is left out too.
+    let menu_instead = |notice| {
+        BootPlan::Menu(Menu {
+            default: None,
+            ..menu(rules, catalog, family, Some(notice))
+        })
+    };
+    match &plan.boot {
+        Boot::Usual => BootPlan::Menu(menu(rules, catalog, family, None)),
+        Boot::Local => BootPlan::Local,
+        Boot::Wait(wait) => BootPlan::Wait(wait.clone()),
+        Boot::Refuse(reason) => BootPlan::Refuse(reason.clone()),
+        Boot::Refer(referral) => BootPlan::Refer(referral.clone()),
+        Boot::Menu(name) if name == "menu" => BootPlan::Menu(menu(rules, catalog, family, None)),
+        Boot::Menu(name) => menu_instead(unknown("policy.unknown-menu", "menu", name)),
+        Boot::Script(name) => menu_instead(unknown("policy.unknown-script", "script", name)),
+        Boot::Entry(name) => match bootable(catalog, name, family) {
+            Ok(entry) => BootPlan::Entry(choice(catalog, entry, family)),
+            Err(notice) => menu_instead(notice),
+        },
+    }
+}
+
+/// The EFI program that an entry stands for.
+pub(crate) fn program_of(catalog: &Snapshot, name: &str, family: Family) -> Option<String> {
+    match &bootable(catalog, name, Some(family)).ok()?.kind {
+        EntryKind::Efi { program, .. } => Some(program.clone()),
+        EntryKind::Linux { .. } | EntryKind::Wim { .. } | EntryKind::Iso { .. } => None,
+    }
+}
+
+/// The entry of that name, or why the machine cannot boot it.
+pub(crate) fn bootable<'a>(
+    catalog: &'a Snapshot,
+    name: &str,
+    family: Option<Family>,
+) -> Result<&'a Entry, Reason> {
+    let Some(entry) = catalog.entry(name) else {
+        return Err(unknown("policy.unknown-entry", "entry", name));
+    };
+    if let Some(reason) = &entry.unbootable {
+        return Err(reason.clone());
+    }
+    match family {
+        Some(family) if !entry.boots(family) => Err(Reason {
+            code: "policy.wrong-family",
+            text: Cow::from(format!("`{}` does not boot on {family}", entry.id)),
+        }),
+        _ => Ok(entry),
+    }
+}
+
+fn unknown(code: &'static str, kind: &str, name: &str) -> Reason {
+    let text = format!("there is no {kind} `{}`", name.escape_debug());
+    Reason {
+        code,
+        text: text.into(),
+    }
+}
+
+fn menu(rules: &Rules, catalog: &Snapshot, family: Option<Family>, notice: Option<Reason>) -> Menu {
+    let offered = |entry: &&Entry| {
+        !entry.hidden
+            && entry.unbootable.is_none()
+            && family.is_none_or(|family| entry.boots(family))
+    };
+    let mut choices: Vec<Choice> = catalog
+        .entries()
+        .iter()
+        .filter(offered)
+        .map(|entry| choice(catalog, entry, family))
+        .collect();
+    let default = rules.default.as_deref().filter(|d| !NO_ENTRIES.contains(d));
+    let default = default.map(|name| bootable(catalog, name, family));
+    let (default, missing) = match default {
+        None => (None, None),
+        Some(Ok(entry)) => {
+            if !choices.iter().any(|c| c.entry.id == entry.id) {
+                choices.push(choice(catalog, entry, family));
+            }
+            (Some(entry.id.clone()), None)
+        }
+        Some(Err(reason)) => (None, Some(reason)),
+    };
+    Menu {
+        choices,
+        default,
+        timeout: rules.menu_timeout,
+        notice: notice.or(missing),
+    }
+}
+
+fn choice(catalog: &Snapshot, entry: &Entry, family: Option<Family>) -> Choice {
+    let is_iso = matches!(entry.kind, EntryKind::Iso { .. });
+    let wants_memdisk = is_iso && family.is_none_or(|f| f == Family::Bios);
+    let memdisk = || Some(catalog.tftp_file("memdisk").ok()?.path.to_string());
+    let mut entry = entry.clone();
+    if let EntryKind::Linux { initrds, .. } = &mut entry.kind {
+        // iPXE of 2019 hangs on a BIOS when it is to start a kernel with an empty initrd.
+        initrds.retain(|path| catalog.file(path).map_or(true, |file| !file.is_empty()));
+    }
+    Choice {
+        entry,
+        memdisk: wants_memdisk.then(memdisk).flatten(),
+    }
+}
