@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::{
-    Config, DataPorts, Diagnostic, ListenAt, Listener, Place, Scheme, Severity, UefiOffer,
-    classifier, identity, menu, place, policy, provider, rule, store,
+    Config, DataPorts, Diagnostic, InterfaceChoice, InterfaceIs, ListenAt, Listener, Place, Scheme,
+    Severity, UefiOffer, classifier, identity, menu, place, policy, provider, rule, store,
 };
 
 /// The longest menu timeout, in seconds.
@@ -174,13 +174,7 @@ fn lint_folders(config: &Config, findings: &mut Vec<Finding>) {
 fn lint_network(config: &Config, findings: &mut Vec<Finding>) {
     for (index, name) in config.interfaces.iter().enumerate() {
         let key = format!("interfaces[{index}]");
-        // IFNAMSIZ is 16 with the NUL.
-        if name.is_empty() || name.len() > 15 || name.contains(['/', ' ']) {
-            findings.push(Finding::bad_value(
-                key,
-                format!("`{}` cannot be an interface's name", shortened(name)),
-            ));
-        } else if config.interfaces[..index].contains(name) {
+        if config.interfaces[..index].contains(name) {
             findings.push(Finding::warning(
                 "config.duplicate",
                 key,
@@ -203,6 +197,15 @@ fn lint_network(config: &Config, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Whether no request by the interface of this name is answered, as far as names tell.
+pub(crate) fn is_never_answered(config: &Config, name: &str) -> bool {
+    let mut chosen = config.interfaces.iter().filter(|c| !c.left_out).peekable();
+    let is_other =
+        |c: &InterfaceChoice| matches!(&c.which, InterfaceIs::Name(chosen) if chosen != name);
+    let left_out = |c: &InterfaceChoice| c.left_out && c.is_name(name);
+    config.interfaces.iter().any(left_out) || chosen.peek().is_some() && chosen.all(is_other)
+}
+
 /// Whether it has the form of a host name.
 pub(crate) fn is_host_name(host: &str) -> bool {
     let label = |l: &str| {
@@ -218,7 +221,7 @@ pub(crate) fn is_host_name(host: &str) -> bool {
 fn lint_pacing(config: &Config, findings: &mut Vec<Finding>) {
     let pacing = &config.pacing;
     for name in pacing.interface.keys() {
-        if !config.interfaces.is_empty() && !config.interfaces.contains(name) {
+        if is_never_answered(config, name) {
             findings.push(Finding::warning(
                 "config.no-effect",
                 format!("pacing.interface.{}", place::quoted(name)),

@@ -251,7 +251,11 @@ fn take(config: &mut Config, file: wire::File, folder: &Path) -> Vec<Finding> {
     if let Some(data) = file.data {
         config.data = in_folder(data);
     }
-    config.interfaces = file.interfaces.unwrap_or_default();
+    let interfaces = file.interfaces.unwrap_or_default();
+    config.interfaces = all_or_none(interfaces.iter().enumerate().map(|(index, text)| {
+        let key = || format!("interfaces[{index}]");
+        read_or_note(Some(text), key, &mut findings)
+    }));
     config.host = file.host.map(|host| host.to_ascii_lowercase());
     config.workers = file.workers;
     config.driver = file.driver.unwrap_or(config.driver);

@@ -10,7 +10,9 @@ use bootstorm_proto::types::{BlockSize, Family, MacAddress, MachineGuid, WindowS
 use serde::Deserialize;
 
 use crate::{Classifier, Listen, Memory, Rate};
-use crate::{IdentityConfig, MenuConfig, PolicyConfig, ProviderConfig, Rule, StoreConfig};
+use crate::{
+    IdentityConfig, InterfaceChoice, MenuConfig, PolicyConfig, ProviderConfig, Rule, StoreConfig,
+};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +21,8 @@ pub struct Config {
     pub images: PathBuf,
     /// Folder for the database, ingested images, keys and the admin token.
     pub data: PathBuf,
-    /// Names of the interfaces to answer on; empty means all.
-    pub interfaces: Vec<String>,
+    /// Interfaces to answer on or to leave out; empty means all.
+    pub interfaces: Vec<InterfaceChoice>,
     /// Name that boot URLs carry instead of the interface's address.
     pub host: Option<String>,
     /// Which ports are listened on.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::duration::Span;
-use crate::lint::{Finding, LAST_DISCOVER, lint_delay};
+use crate::lint::{Finding, LAST_DISCOVER, is_never_answered, lint_delay};
 use crate::load::{all_or_none, read_or_note};
 use crate::{Config, Subnet};
 
@@ -267,10 +267,8 @@ fn lint_place(config: &Config, index: usize, place: &PolicyPlace, findings: &mut
         let text = format!("policy.where[{first}] fits all of these requests and goes before");
         findings.push(no_effect(&text));
     }
-    let answered = &config.interfaces;
     if let RequestFrom::Interface(name) = &place.from
-        && !answered.is_empty()
-        && !answered.contains(name)
+        && is_never_answered(config, name)
     {
         let text = format!(
             "`{}` is not among the interfaces that are answered on",

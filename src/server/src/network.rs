@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, bail};
+use bootstorm_config::{InterfaceChoice, InterfaceIs};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
@@ -29,6 +30,16 @@ pub(crate) struct Interface {
     /// It is up.
     pub(crate) up: bool,
     link: Option<LinkAddr>,
+}
+
+impl Interface {
+    fn is(&self, which: &InterfaceIs) -> bool {
+        match which {
+            InterfaceIs::Name(name) => self.name == *name,
+            InterfaceIs::Address(address) => self.addresses.contains(address),
+            InterfaceIs::Mac(mac) => self.link.and_then(|link| link.addr()) == Some(mac.bytes()),
+        }
+    }
 }
 
 /// Every interface of this network namespace, by name.
@@ -64,23 +75,48 @@ pub(crate) fn interfaces() -> anyhow::Result<Vec<Interface>> {
     Ok(found.into_values().collect())
 }
 
-/// The interfaces with these names, or an error that lists those that exist.
-pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<Interface>> {
-    let all = interfaces()?;
-    names
-        .iter()
-        .map(|name| match all.iter().find(|interface| interface.name == *name) {
-            Some(interface) => Ok(interface.clone()),
-            None => {
-                let known: Vec<_> = all.iter().map(|i| i.name.as_str()).collect();
-                bail!(
-                    "there is no network interface `{}` [interface.unknown]\n  hint: this host has {}",
-                    name.escape_default(),
-                    known.join(", ")
-                )
+/// The interfaces that the choices mean: all but loopback where every choice only leaves out.
+///
+/// # Errors
+/// A choice means no interface of this host, also one that leaves out: a slip there would answer
+/// where nobody should. Or none is left.
+pub(crate) fn chosen(choices: &[InterfaceChoice]) -> anyhow::Result<Vec<Interface>> {
+    choose(interfaces()?, choices)
+}
+
+fn choose(all: Vec<Interface>, choices: &[InterfaceChoice]) -> anyhow::Result<Vec<Interface>> {
+    if choices.is_empty() {
+        return Ok(Vec::new());
+    }
+    for choice in choices {
+        if !all.iter().any(|interface| interface.is(&choice.which)) {
+            let known: Vec<_> = all.iter().map(|i| i.name.as_str()).collect();
+            bail!(
+                "there is no network interface `{}` [interface.unknown]\n  hint: this host has {}",
+                choice.to_string().trim_start_matches('!'),
+                known.join(", ")
+            )
+        }
+    }
+    let (out, within): (Vec<_>, Vec<_>) = choices.iter().partition(|choice| choice.left_out);
+    let means = |list: &[&InterfaceChoice], interface: &Interface| {
+        list.iter().any(|choice| interface.is(&choice.which))
+    };
+    let left: Vec<_> = all
+        .into_iter()
+        .filter(|i| !means(&out, i))
+        .filter(|i| {
+            if within.is_empty() {
+                !i.loopback
+            } else {
+                means(&within, i)
             }
         })
-        .collect()
+        .collect();
+    if left.is_empty() {
+        bail!("no network interface is left to answer on [interface.unknown]");
+    }
+    Ok(left)
 }
 
 /// Hears every frame of one interface and sends none.
@@ -160,17 +196,66 @@ pub(crate) fn datagram(frame: &[u8]) -> Option<Datagram<'_>> {
 
 #[cfg(test)]
 mod tests {
+    use bootstorm_proto::types::MacAddress;
+
     use super::*;
 
     #[test]
     fn loopback_is_found_and_an_unknown_name_lists_the_known() {
         let all = interfaces().unwrap();
         assert!(all.iter().any(|i| i.loopback && i.index > 0), "{all:?}");
-        let error = chosen(&["no-such-nic".to_owned()]).unwrap_err().to_string();
+        let unknown = ["no-such-nic".parse().unwrap()];
+        let error = chosen(&unknown).unwrap_err().to_string();
         assert!(
             error.contains("interface.unknown") && error.contains("lo"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn wds_22_interfaces_are_chosen_and_left_out_by_name_address_and_mac() {
+        let interface = |name: &str, address: [u8; 4], loopback| Interface {
+            name: name.to_owned(),
+            index: 1,
+            addresses: vec![address.into()],
+            loopback,
+            up: true,
+            link: None,
+        };
+        let all = || {
+            vec![
+                interface("eth0", [10, 0, 0, 5], false),
+                interface("eth1", [10, 1, 0, 5], false),
+                interface("lo", [127, 0, 0, 1], true),
+            ]
+        };
+        let names = |choices: &[&str]| -> Result<Vec<String>, String> {
+            let choices: Vec<_> = choices.iter().map(|c| c.parse().unwrap()).collect();
+            let chosen = choose(all(), &choices).map_err(|e| e.to_string())?;
+            Ok(chosen.into_iter().map(|i| i.name).collect())
+        };
+        let are = |names: &[&str]| Ok(names.iter().map(|n| (*n).to_owned()).collect());
+        assert_eq!(names(&[]), are(&[]));
+        assert_eq!(names(&["eth1"]), are(&["eth1"]));
+        assert_eq!(names(&["10.0.0.5", "lo"]), are(&["eth0", "lo"]));
+        assert_eq!(names(&["!10.1.0.5"]), are(&["eth0"]));
+        assert_eq!(names(&["eth0", "eth1", "!eth1"]), are(&["eth0"]));
+        assert!(names(&["!eth2"]).unwrap_err().contains("interface.unknown"));
+        assert!(
+            names(&["eth0", "!eth0"])
+                .unwrap_err()
+                .contains("no network interface is left")
+        );
+        // What the kernel says of this very host.
+        let real = interfaces().unwrap();
+        for interface in real.iter().filter(|i| !i.loopback) {
+            let Some(mac) = interface.link.and_then(|link| link.addr()) else {
+                continue;
+            };
+            let choice = MacAddress::new(mac).to_string().parse().unwrap();
+            let chosen = choose(real.clone(), &[choice]).unwrap();
+            assert!(chosen.contains(interface), "{chosen:?}");
+        }
     }
 
     #[test]

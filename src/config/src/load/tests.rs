@@ -134,7 +134,7 @@ fn every_key_is_taken() {
         r#"
         images = "images"
         data = "/data"
-        interfaces = ["eth0", "br-lan"]
+        interfaces = ["eth0", "br-lan", "!10.0.0.5"]
         host = "Boot.Example.NET"
         workers = 3
         driver = "epoll"
@@ -218,7 +218,8 @@ fn assert_transfers(config: &Config) {
 fn assert_top_level(config: &Config) {
     assert_eq!(config.images, Path::new("/etc/bootstorm/images"));
     assert_eq!(config.data, Path::new("/data"));
-    assert_eq!(config.interfaces, ["eth0", "br-lan"]);
+    let interfaces: Vec<String> = config.interfaces.iter().map(ToString::to_string).collect();
+    assert_eq!(interfaces, ["eth0", "br-lan", "!10.0.0.5"]);
     assert_eq!(config.host.as_deref(), Some("boot.example.net"));
     assert_eq!(config.workers.map(NonZeroU16::get), Some(3));
     assert_eq!(config.driver, Driver::Epoll);

@@ -361,7 +361,7 @@ mod tests {
             config.listen.set(listener).unwrap();
         }
         assert_eq!(interfaces(&config).unwrap(), []);
-        config.interfaces = vec!["lo".to_owned()];
+        config.interfaces = vec!["lo".parse().unwrap()];
         assert_eq!(interfaces(&config).unwrap().len(), 1);
     }
 

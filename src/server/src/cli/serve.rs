@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bootstorm_config::{Config, Driver, Listen, LogFormat, Xdp};
+use bootstorm_config::{Config, Driver, InterfaceChoice, Listen, LogFormat, Xdp};
 use clap::{Args, ValueEnum};
 
 use super::{ConfigArgs, UsageError};
@@ -14,9 +14,10 @@ use crate::{compose, translate};
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     common: ConfigArgs,
-    /// Answer on this interface only; may be given more than once
+    /// Answer on this interface only, or not on it with `!` before it: name, address or MAC
+    /// address; may be given more than once
     #[arg(long = "interface", value_name = "NAME")]
-    interfaces: Vec<String>,
+    interfaces: Vec<InterfaceChoice>,
     /// Move or switch off a listener: dhcp, pxe, dhcp6, tftp, http, https, web, syslog
     #[arg(long, value_name = "NAME=ADDR:PORT|NAME=off")]
     listen: Vec<String>,

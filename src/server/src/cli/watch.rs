@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use bootstorm_config::Config;
+use bootstorm_config::InterfaceChoice;
 use bootstorm_proto::dhcp::{Asker, Class, Sighting, sniff};
 use bootstorm_proto::types::HardwareAddress;
 use clap::Args;
@@ -33,7 +34,7 @@ heard here: a server that runs on this host is asked for it.")]
 pub(crate) struct WatchArgs {
     /// Interface to listen on
     #[arg(long, value_name = "NAME")]
-    interface: String,
+    interface: InterfaceChoice,
     /// Stop after so many seconds instead of at Ctrl-C
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: Option<u64>,
