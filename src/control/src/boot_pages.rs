@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bootstorm_policy::decision::Wait;
 use bootstorm_policy::{BootPlan, Facts, Policy, Urls, script};
 use bootstorm_proto::http::{BootRequest, BootResponse, Method};
 use bootstorm_proto::ipxe::Params;
@@ -122,7 +123,12 @@ impl BootPages {
             let (place, of) = (place.number, place.of);
             self.tell(mac, request, What::Queued { place, of });
         }
-        text(200, script::waiting(&reason, ASKS_AGAIN, urls))
+        let plan = BootPlan::Wait(Wait {
+            reason,
+            every: ASKS_AGAIN,
+            request: None,
+        });
+        text(200, script::render(&plan, urls, &Facts::default()))
     }
 
     fn report(&self, request: &BootRequest) -> BootResponse {
@@ -231,6 +237,7 @@ fn boots_unattended(plan: &BootPlan) -> bool {
     match plan {
         BootPlan::Entry(_) => true,
         BootPlan::Menu(menu) => menu.default.is_some() && !menu.timeout.is_zero(),
+        BootPlan::Ask(_, plan) => boots_unattended(plan),
         BootPlan::Local | BootPlan::Wait(_) | BootPlan::Refer(_) | BootPlan::Refuse(_) => false,
     }
 }
@@ -262,6 +269,7 @@ fn happened(plan: &BootPlan, request: &BootRequest) -> What {
             file: None,
             reason: reason.clone(),
         },
+        BootPlan::Ask(_, plan) => happened(plan, request),
         BootPlan::Menu(_)
         | BootPlan::Entry(_)
         | BootPlan::Local
@@ -272,13 +280,14 @@ fn happened(plan: &BootPlan, request: &BootRequest) -> What {
     }
 }
 
-const fn kind(plan: &BootPlan) -> &'static str {
+fn kind(plan: &BootPlan) -> &'static str {
     match plan {
         BootPlan::Menu(_) => "menu",
         BootPlan::Entry(_) => "entry",
         BootPlan::Local => "local",
         BootPlan::Wait(_) => "wait",
         BootPlan::Refer(_) => "referral",
+        BootPlan::Ask(_, plan) => kind(plan),
         BootPlan::Refuse(reason) => reason.code,
     }
 }

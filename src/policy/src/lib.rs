@@ -31,7 +31,7 @@ pub use facts::{Facts, Stage};
 pub use identity::Identity;
 pub use machines::{Machine, MachineTable};
 pub use nbp::candidates;
-pub use plan::{BootPlan, Choice, Menu};
+pub use plan::{BootPlan, Choice, Menu, Question};
 pub use rules::{Ports, Rules};
 pub use token::{BootId, TokenError, Tokens};
 pub use urls::Urls;

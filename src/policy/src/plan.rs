@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bootstorm_catalog::Entry;
+use bootstorm_proto::ipxe::Key;
 use bootstorm_telemetry::event::Reason;
 
 use crate::decision::{Referral, Wait};
@@ -20,8 +21,23 @@ pub enum BootPlan {
     Wait(Wait),
     /// Ask another boot server.
     Refer(Referral),
+    /// Ask people first.
+    Ask(Question, Box<BootPlan>),
     /// Show the reason, wait, and go on to the next boot device.
     Refuse(Reason),
+}
+
+/// What people at the machine are asked before it boots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// A key is needed to boot; else a key keeps it from booting.
+    pub opt_in: bool,
+    /// Which key; `None` is any.
+    pub key: Option<Key>,
+    /// What the screen says, instead of the usual words.
+    pub text: Option<String>,
+    /// How long it waits.
+    pub timeout: Duration,
 }
 
 /// A menu. The local disk is always its first line.
@@ -57,6 +73,7 @@ impl BootPlan {
             Self::Local => "local",
             Self::Wait(_) => "wait",
             Self::Refer(_) => "referral",
+            Self::Ask(_, plan) => plan.name(),
             Self::Refuse(_) => "refuse",
         }
     }

@@ -6,12 +6,14 @@
 
 use std::time::Duration;
 
-use bootstorm_catalog::EntryKind;
-use bootstorm_proto::ipxe::{self, Arguments, Label, MenuItem, Script, Setting, Unsafe, Url};
-use bootstorm_proto::types::Family;
+use bootstorm_proto::ipxe::{self, Label, MenuItem, Script, Setting, Unsafe, Url};
 use bootstorm_telemetry::event::Reason;
 
-use crate::{BootPlan, Choice, Facts, Menu, Urls};
+use crate::{BootPlan, Facts, Menu, Urls};
+
+mod entry;
+mod question;
+mod wait;
 
 /// How long a reason stays on the screen.
 const SHOWN: Duration = Duration::from_secs(15);
@@ -33,23 +35,11 @@ pub fn render(plan: &BootPlan, urls: &Urls, machine: &Facts) -> String {
     writer
         .script
         .comment(&format!("bootstorm: {}", plan.name()));
-    match plan {
-        BootPlan::Local => writer.go_local(),
-        BootPlan::Wait(wait) => return waiting(&wait.reason, wait.every, urls),
-        BootPlan::Refer(referral) => writer.refer(&referral.url),
-        BootPlan::Refuse(reason) => writer.refuse(reason),
-        BootPlan::Entry(choice) => {
-            writer.entry(choice);
-            writer.endings();
-        }
-        BootPlan::Menu(menu) => {
-            if machine.is_unknown() {
-                writer.ask_who_it_is();
-            }
-            writer.menu(menu);
-            writer.endings();
-        }
+    let people_are_asked = matches!(plan, BootPlan::Menu(_) | BootPlan::Ask(..));
+    if people_are_asked && machine.is_unknown() {
+        writer.ask_who_it_is();
     }
+    writer.plan(plan);
     writer.script.render()
 }
 
@@ -60,27 +50,6 @@ pub fn refusal(reason: &Reason) -> String {
     let mut script = Script::new();
     script.comment("bootstorm: refuse");
     write_refusal(&mut script, reason);
-    script.render()
-}
-
-/// The script that shows a reason, waits, and asks again with everything that the machine knows
-/// about itself. A server that does not answer is asked once more, much later.
-#[must_use]
-pub fn waiting(reason: &Reason, pause: Duration, urls: &Urls) -> String {
-    let mut script = Script::new();
-    script.comment("bootstorm: wait");
-    script.echo(&format!("[{}] {}", reason.code, reason.text));
-    if let Ok(url) = Url::new(&format!("{}/boot", urls.base())) {
-        let (late, gone) = (script.label("no-answer"), script.label("gone"));
-        script.sleep(pause);
-        script.ask_again(&url, &[(ASKED, "1")], &late);
-        script.place(&late);
-        script.echo("The server does not answer. It is asked once more.");
-        script.sleep(SHOWN);
-        script.ask_again(&url, &[(ASKED, "1")], &gone);
-        script.place(&gone);
-    }
-    wait_and_leave(&mut script);
     script.render()
 }
 
@@ -105,10 +74,31 @@ impl<'a> Writer<'a> {
         }
     }
 
+    fn plan(&mut self, plan: &BootPlan) {
+        match plan {
+            BootPlan::Local => self.go_local(),
+            BootPlan::Refuse(reason) => self.refuse(reason),
+            BootPlan::Wait(wait) => self.wait(wait),
+            BootPlan::Refer(referral) => self.refer(referral),
+            BootPlan::Ask(question, plan) => {
+                self.ask_people(question);
+                self.plan(plan);
+            }
+            BootPlan::Entry(choice) => {
+                self.entry(choice);
+                self.endings();
+            }
+            BootPlan::Menu(menu) => {
+                self.menu(menu);
+                self.endings();
+            }
+        }
+    }
+
     /// A script that nobody asked for by name, such as autoexec.ipxe, is asked for again with the
     /// machine's own data. Where that fails, the lines behind it do.
     fn ask_who_it_is(&mut self) {
-        let Ok(url) = Url::new(&format!("{}/boot", self.urls.base())) else {
+        let Ok(url) = Url::new(&self.urls.boot()) else {
             return;
         };
         let unknown = self.script.label("unknown");
@@ -180,139 +170,6 @@ impl<'a> Writer<'a> {
         title
     }
 
-    fn entry(&mut self, choice: &Choice) {
-        // A second try after a failed one must not find the files of the first.
-        self.script.imgfree();
-        self.script.echo(&choice.entry.title);
-        let written = match &choice.entry.kind {
-            EntryKind::Linux {
-                kernel,
-                initrds,
-                cmdline,
-            } => self.linux(kernel, initrds, cmdline),
-            EntryKind::Wim {
-                wim,
-                index,
-                inject,
-                wimboot,
-                args,
-            } => self.wim(wim, *index, inject, wimboot, args),
-            EntryKind::Efi { program, args } => self.efi(program, args),
-            EntryKind::Iso { image } => self.iso(image, choice.memdisk.as_deref()),
-        };
-        if let Err(e) = written {
-            self.step(&format!("[policy.unsafe-value] {e}: this"));
-            self.script.goto(&self.failed);
-        }
-    }
-
-    fn linux(&mut self, kernel: &str, initrds: &[String], cmdline: &str) -> Result<(), Unsafe> {
-        let names: Vec<String> = (1..=initrds.len()).map(initrd_name).collect();
-        let own = cmdline.split_ascii_whitespace();
-        let mut arguments = String::new();
-        // The EFI stub of kernels before 5.8 finds initrds by these words alone; everybody else
-        // ignores them.
-        if !own.clone().any(|word| word.starts_with("initrd=")) {
-            let words = names.iter().map(|name| format!("initrd={name} "));
-            arguments.extend(words);
-        }
-        arguments.push_str(cmdline);
-        let arguments = Arguments::new(&arguments)?;
-        let url = self.url(kernel)?;
-        self.step(&format!("Loading {kernel}"));
-        self.script.kernel_named("vmlinuz", &url, &arguments);
-        self.or_failed();
-        for (initrd, name) in initrds.iter().zip(&names) {
-            let url = self.url(initrd)?;
-            self.step(&format!("Loading {initrd}"));
-            self.script.initrd(name, &url);
-            self.or_failed();
-        }
-        self.boot(kernel);
-        Ok(())
-    }
-
-    fn wim(
-        &mut self,
-        wim: &str,
-        index: u32,
-        inject: &[(String, String)],
-        wimboot: &str,
-        args: &str,
-    ) -> Result<(), Unsafe> {
-        // `gui` leaves bootmgr's own picture on the screen.
-        let words = if args.is_empty() { "gui" } else { args };
-        let arguments = if words.contains("index=") {
-            words.to_owned()
-        } else {
-            format!("{words} index={index}")
-        };
-        let arguments = Arguments::new(&arguments)?;
-        let url = self.url(wimboot)?;
-        self.step(&format!("Loading {wimboot}"));
-        self.script.kernel_named("wimboot", &url, &arguments);
-        self.or_failed();
-        for (name, path) in inject {
-            let url = self.url(path)?;
-            self.step(&format!("Loading {path}"));
-            self.script.initrd_file(name, &url)?;
-            self.or_failed();
-        }
-        let url = self.url(wim)?;
-        self.step(&format!("Loading {wim}"));
-        self.script.initrd_file("boot.wim", &url)?;
-        self.or_failed();
-        self.boot(wim);
-        Ok(())
-    }
-
-    fn efi(&mut self, program: &str, args: &str) -> Result<(), Unsafe> {
-        let arguments = Arguments::new(args)?;
-        let url = self.url(program)?;
-        self.step(&format!("Running {program}"));
-        self.script.chain(&url, &arguments);
-        self.or_failed();
-        self.script.goto(&self.local);
-        Ok(())
-    }
-
-    fn iso(&mut self, image: &str, memdisk: Option<&str>) -> Result<(), Unsafe> {
-        let url = self.url(image)?;
-        self.step(&format!("Booting {image} as a virtual drive"));
-        // A virtual drive that starts does not come back, so what follows is for when it does not.
-        self.script.sanboot(&url).or_continue();
-        let Some(memdisk) = memdisk else {
-            self.script.echo(match self.machine.family {
-                Some(Family::Bios) => {
-                    "If this image needs to lie in memory, put memdisk (of syslinux) into boot/ in \
-                     the images folder."
-                }
-                _ => {
-                    "Many systems lose their ISO once they have started: unpack its kernel and \
-                     initrd into a folder of the images folder instead."
-                }
-            });
-            self.script.goto(&self.failed);
-            return Ok(());
-        };
-        let loader = self.url(memdisk)?;
-        self.step(&format!("Loading {memdisk} and {image} into memory"));
-        self.script
-            .kernel_named("memdisk", &loader, &Arguments::new("iso raw")?);
-        self.or_failed();
-        self.script.initrd("image.iso", &url);
-        self.or_failed();
-        self.boot(image);
-        Ok(())
-    }
-
-    fn boot(&mut self, what: &str) {
-        self.step(&format!("Starting {what}"));
-        self.script.boot();
-        self.or_failed();
-        self.script.goto(&self.failed);
-    }
-
     fn step(&mut self, text: &str) {
         self.script.set("step", text);
     }
@@ -340,20 +197,6 @@ impl<'a> Writer<'a> {
     fn go_local(&mut self) {
         self.script.echo("Going on to the next boot device.");
         self.script.exit(NEXT_DEVICE);
-    }
-
-    /// The machine asks the other server with its own data.
-    fn refer(&mut self, url: &str) {
-        match Url::new(url) {
-            Ok(url) => {
-                self.script.ask_again(&url, &[], &self.failed);
-                self.endings();
-            }
-            Err(e) => self.refuse(&Reason {
-                code: "policy.unsafe-value",
-                text: e.to_string().into(),
-            }),
-        }
     }
 
     fn refuse(&mut self, reason: &Reason) {
@@ -384,14 +227,6 @@ fn wait_and_leave(script: &mut Script) {
         )
         .or_continue();
     script.exit(NEXT_DEVICE);
-}
-
-fn initrd_name(number: usize) -> String {
-    if number == 1 {
-        "initrd.img".to_owned()
-    } else {
-        format!("initrd{number}.img")
-    }
 }
 
 /// Lines that fit into the menu.

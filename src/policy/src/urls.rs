@@ -9,6 +9,7 @@ use bootstorm_config::Scheme;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Urls {
     base: String,
+    token: Option<String>,
 }
 
 impl Urls {
@@ -28,7 +29,7 @@ impl Urls {
         if port != usual {
             let _ = write!(base, ":{port}");
         }
-        Self { base }
+        Self { base, token: None }
     }
 
     /// URLs on the way that a request came: the `Host` that it asked for, which also holds behind
@@ -38,9 +39,46 @@ impl Urls {
         let scheme = if secure { Scheme::Https } else { Scheme::Http };
         if is_authority(host) {
             let base = format!("{}://{}", scheme.name(), host.to_ascii_lowercase());
-            return Self { base };
+            return Self { base, token: None };
         }
         Self::new(scheme, &plain(local.ip()).to_string(), local.port())
+    }
+
+    /// The URLs of one boot: those of the machine's own pages carry its token.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        let mut encoded = String::new();
+        percent_encode(token, &mut encoded);
+        Self {
+            token: Some(encoded),
+            ..self
+        }
+    }
+
+    /// The token of the boot, if there is one.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Where the machine asks for its script.
+    #[must_use]
+    pub fn boot(&self) -> String {
+        self.own_page("/boot")
+    }
+
+    /// Where the machine tells how its boot ended.
+    #[must_use]
+    pub fn report(&self) -> String {
+        self.own_page("/boot/report")
+    }
+
+    fn own_page(&self, path: &str) -> String {
+        let base = &self.base;
+        match &self.token {
+            Some(token) => format!("{base}{path}?token={token}"),
+            None => format!("{base}{path}"),
+        }
     }
 
     /// Scheme, host and port, without a slash at the end.
@@ -112,6 +150,16 @@ mod tests {
         );
         assert_eq!(base(Scheme::Http, "boot.lan", 80), "http://boot.lan");
         assert_eq!(base(Scheme::Https, "boot.lan", 80), "https://boot.lan:80");
+    }
+
+    #[test]
+    fn twopxe_07_own_pages_carry_the_token_and_files_do_not() {
+        let urls = Urls::new(Scheme::Http, "h", 80);
+        assert_eq!(urls.boot(), "http://h/boot");
+        let urls = urls.with_token("0a&1");
+        assert_eq!(urls.boot(), "http://h/boot?token=0a%261");
+        assert_eq!(urls.report(), "http://h/boot/report?token=0a%261");
+        assert_eq!(urls.image("x"), "http://h/images/x");
     }
 
     #[test]

@@ -1,36 +1,13 @@
 use std::borrow::Cow;
 
-use bootstorm_catalog::Entry;
+use bootstorm_catalog::{Entry, EntryKind};
 use bootstorm_config::Scheme;
-use bootstorm_proto::types::{ClientArch, MacAddress};
+use bootstorm_proto::types::{ClientArch, Family, MacAddress};
 use proptest::prelude::*;
 
 use super::*;
-
-#[test]
-fn a_script_that_waits_asks_again_in_place_of_itself_and_gives_up_in_the_end() {
-    let reason = Reason {
-        code: "pacing.queued",
-        text: "Other machines are being fed: place 17 of 40, about 3 minutes.".into(),
-    };
-    let script = waiting(&reason, Duration::from_secs(5), &urls());
-    let lines: Vec<&str> = script.lines().collect();
-    let line = |text: &str| lines.iter().position(|line| line.contains(text)).unwrap();
-    let shown = line("place 17 of 40, about 3 minutes");
-    let asks = line("chain --replace --autofree http://10.0.0.1:8080/boot##params=machine");
-    assert!(shown < line("sleep 5") && line("sleep 5") < asks && asks < line(":no-answer"));
-    assert!(line("param --params machine mac ${netX/mac:hex}") < asks);
-    assert!(line("param --params machine asked 1") < asks);
-    // Nothing leads back: this script never runs twice.
-    for (number, line) in lines.iter().enumerate() {
-        if let Some((_, label)) = line.split_once("goto ") {
-            let target = lines.iter().position(|l| *l == format!(":{label}"));
-            assert!(target.unwrap() > number, "{line}");
-        }
-        assert!(!line.contains("chain ") || line.contains("chain --replace "));
-    }
-    assert_eq!(lines.last(), Some(&"exit 1"));
-}
+use crate::decision::{Referral, Wait};
+use crate::{Choice, Question};
 
 fn urls() -> Urls {
     Urls::new(Scheme::Http, "10.0.0.1", 8080)
@@ -265,6 +242,112 @@ fn arch_and_platform_both_tell_the_family() {
     );
     assert_eq!(facts(b"arch=99999").family, None);
     assert!(facts(b"").is_unknown());
+}
+
+/// Nothing in the script leads back, so it runs once, and what it loads takes its place.
+fn assert_runs_once(script: &str) {
+    let lines: Vec<&str> = script.lines().collect();
+    for (number, line) in lines.iter().enumerate() {
+        if let Some((_, label)) = line.split_once("goto ") {
+            let label = label.trim_end_matches(" ||");
+            let target = lines.iter().position(|l| *l == format!(":{label}"));
+            assert!(target.unwrap() > number, "{line}");
+        }
+        assert!(!line.contains("chain ") || line.contains("chain --replace "));
+    }
+    assert_eq!(lines.last(), Some(&"exit 1"));
+}
+
+fn wait(every: Duration) -> BootPlan {
+    BootPlan::Wait(Wait {
+        reason: Reason {
+            code: "approval.pending",
+            text: "Somebody has to let this machine in.".into(),
+        },
+        every,
+        request: Some("7F3K".to_owned()),
+    })
+}
+
+#[test]
+fn twopxe_30_a_machine_that_waits_shows_its_request_and_asks_again_in_place_of_itself() {
+    let urls = urls().with_token("00ff");
+    let script = render(&wait(Duration::from_secs(5)), &urls, &machine(Family::X64));
+    insta::assert_snapshot!(script);
+    assert_runs_once(&script);
+    let asks = "http://10.0.0.1:8080/boot?token=00ff##params=machine";
+    assert_eq!(script.matches(asks).count(), 4);
+    // A server that forgets to say when is not asked without a pause.
+    let script = render(&wait(Duration::ZERO), &urls, &machine(Family::X64));
+    assert!(script.contains("\nsleep 1\n"), "{script}");
+}
+
+#[test]
+fn twopxe_26_another_server_learns_nothing_that_this_one_gave_the_machine() {
+    let plan = BootPlan::Refer(Referral {
+        url: "http://other.lan:8050/2PXE/boot?via=a,b".to_owned(),
+        tftp: None,
+    });
+    let urls = urls().with_token("00ff");
+    let script = render(&plan, &urls, &machine(Family::X64));
+    insta::assert_snapshot!(script);
+    assert_runs_once(&script);
+    for own in ["10.0.0.1", "token", "00ff", "asked"] {
+        assert!(!script.contains(own), "{own}");
+    }
+}
+
+#[test]
+fn wds_07_people_are_asked_before_the_boot_or_can_keep_it_from_happening() {
+    let question = Question {
+        opt_in: true,
+        key: None,
+        text: None,
+        timeout: Duration::from_secs(10),
+    };
+    let ask = |question: Question| {
+        let plan = BootPlan::Ask(question, Box::new(BootPlan::Entry(efi())));
+        let script = render(&plan, &urls(), &machine(Family::X64));
+        let asked = script.split("imgfree").next().unwrap().to_owned();
+        assert!(script.len() > asked.len());
+        asked
+    };
+    insta::assert_snapshot!(ask(question.clone()), @r"
+    #!ipxe
+    # bootstorm: memtest
+    prompt --timeout 10000 Press ENTER for network boot... && goto boots ||
+    echo Going on to the next boot device.
+    exit 1
+    :boots
+    ");
+    let own = Question {
+        opt_in: false,
+        key: Some("f12".parse().unwrap()),
+        text: Some("-- F12 || exit".to_owned()),
+        ..question
+    };
+    insta::assert_snapshot!(ask(own), @r"
+    #!ipxe
+    # bootstorm: memtest
+    prompt --key 0x197e --timeout 10000 '-- F12 '|| exit || goto boots
+    echo Going on to the next boot device.
+    exit 1
+    :boots
+    ");
+}
+
+#[test]
+fn who_a_machine_is_is_asked_before_people_are() {
+    let question = Question {
+        opt_in: true,
+        key: None,
+        text: None,
+        timeout: Duration::from_secs(10),
+    };
+    let plan = BootPlan::Ask(question, Box::new(menu(vec![linux()], None)));
+    let script = render(&plan, &urls(), &Facts::default());
+    assert_eq!(script.matches("##params=machine").count(), 1);
+    assert!(script.find("##params=machine") < script.find("prompt "));
 }
 
 /// The words that begin the commands of our scripts.

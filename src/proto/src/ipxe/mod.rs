@@ -4,11 +4,13 @@
 //! script language has no quotes and no escapes, so the writer knows for each place what may stand
 //! there; see [`Url`], [`Arguments`] and [`Setting`].
 
+mod key;
 mod menu;
 mod params;
 mod script;
 mod words;
 
+pub use key::Key;
 pub use menu::{Choice, Menu, MenuItem};
 pub use params::Params;
 pub use script::{Label, Script};

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::time::Duration;
 
+use super::Key;
 use super::words::{
     self, Arguments, Setting, Unsafe, Url, display, identifier, milliseconds, path_word, variable,
 };
@@ -98,6 +99,12 @@ impl Script {
     pub fn prompt(&mut self, text: &str, timeout: Duration) -> &mut Self {
         let timeout = milliseconds(timeout);
         self.line(format!("prompt --timeout {timeout} {}", display(text)))
+    }
+
+    /// Shows a text and waits for `key`; fails when it is not pressed in time, or another is.
+    pub fn prompt_key(&mut self, key: Key, text: &str, timeout: Duration) -> &mut Self {
+        let (timeout, text) = (milliseconds(timeout), display(text));
+        self.line(format!("prompt --key {key} --timeout {timeout} {text}"))
     }
 
     /// Goes on at a label.
@@ -261,7 +268,7 @@ impl Script {
 }
 
 /// What a machine tells when it asks: the name in the form, and the setting it comes from.
-const FACTS: [(&str, &str); 11] = [
+const FACTS: [(&str, &str); 14] = [
     ("mac", "netX/mac:hex"),
     ("uuid", "uuid:uuid"),
     ("ip", "netX/ip:ipv4"),
@@ -271,6 +278,10 @@ const FACTS: [(&str, &str); 11] = [
     ("product", "product"),
     ("serial", "serial"),
     ("asset", "asset"),
+    // Strings of the BIOS structure: vendor, version and release date.
+    ("bios_vendor", "smbios/0.4.0"),
+    ("bios_version", "smbios/0.5.0"),
+    ("bios_date", "smbios/0.8.0"),
     ("hostname", "hostname"),
     ("version", "version"),
 ];

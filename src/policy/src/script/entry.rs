@@ -1,0 +1,152 @@
+//! The steps that boot an entry of the catalog.
+
+use bootstorm_catalog::EntryKind;
+use bootstorm_proto::ipxe::{Arguments, Unsafe};
+use bootstorm_proto::types::Family;
+
+use super::Writer;
+use crate::Choice;
+
+impl Writer<'_> {
+    /// The steps that boot an entry.
+    pub(super) fn entry(&mut self, choice: &Choice) {
+        // A second try after a failed one must not find the files of the first.
+        self.script.imgfree();
+        self.script.echo(&choice.entry.title);
+        let written = match &choice.entry.kind {
+            EntryKind::Linux {
+                kernel,
+                initrds,
+                cmdline,
+            } => self.linux(kernel, initrds, cmdline),
+            EntryKind::Wim {
+                wim,
+                index,
+                inject,
+                wimboot,
+                args,
+            } => self.wim(wim, *index, inject, wimboot, args),
+            EntryKind::Efi { program, args } => self.efi(program, args),
+            EntryKind::Iso { image } => self.iso(image, choice.memdisk.as_deref()),
+        };
+        if let Err(e) = written {
+            self.step(&format!("[policy.unsafe-value] {e}: this"));
+            self.script.goto(&self.failed);
+        }
+    }
+
+    fn linux(&mut self, kernel: &str, initrds: &[String], cmdline: &str) -> Result<(), Unsafe> {
+        let names: Vec<String> = (1..=initrds.len()).map(initrd_name).collect();
+        let own = cmdline.split_ascii_whitespace();
+        let mut arguments = String::new();
+        // The EFI stub of kernels before 5.8 finds initrds by these words alone; everybody else
+        // ignores them.
+        if !own.clone().any(|word| word.starts_with("initrd=")) {
+            let words = names.iter().map(|name| format!("initrd={name} "));
+            arguments.extend(words);
+        }
+        arguments.push_str(cmdline);
+        let arguments = Arguments::new(&arguments)?;
+        let url = self.url(kernel)?;
+        self.step(&format!("Loading {kernel}"));
+        self.script.kernel_named("vmlinuz", &url, &arguments);
+        self.or_failed();
+        for (initrd, name) in initrds.iter().zip(&names) {
+            let url = self.url(initrd)?;
+            self.step(&format!("Loading {initrd}"));
+            self.script.initrd(name, &url);
+            self.or_failed();
+        }
+        self.boot(kernel);
+        Ok(())
+    }
+
+    fn wim(
+        &mut self,
+        wim: &str,
+        index: u32,
+        inject: &[(String, String)],
+        wimboot: &str,
+        args: &str,
+    ) -> Result<(), Unsafe> {
+        // `gui` leaves bootmgr's own picture on the screen.
+        let words = if args.is_empty() { "gui" } else { args };
+        let arguments = if words.contains("index=") {
+            words.to_owned()
+        } else {
+            format!("{words} index={index}")
+        };
+        let arguments = Arguments::new(&arguments)?;
+        let url = self.url(wimboot)?;
+        self.step(&format!("Loading {wimboot}"));
+        self.script.kernel_named("wimboot", &url, &arguments);
+        self.or_failed();
+        for (name, path) in inject {
+            let url = self.url(path)?;
+            self.step(&format!("Loading {path}"));
+            self.script.initrd_file(name, &url)?;
+            self.or_failed();
+        }
+        let url = self.url(wim)?;
+        self.step(&format!("Loading {wim}"));
+        self.script.initrd_file("boot.wim", &url)?;
+        self.or_failed();
+        self.boot(wim);
+        Ok(())
+    }
+
+    fn efi(&mut self, program: &str, args: &str) -> Result<(), Unsafe> {
+        let arguments = Arguments::new(args)?;
+        let url = self.url(program)?;
+        self.step(&format!("Running {program}"));
+        self.script.chain(&url, &arguments);
+        self.or_failed();
+        self.script.goto(&self.local);
+        Ok(())
+    }
+
+    fn iso(&mut self, image: &str, memdisk: Option<&str>) -> Result<(), Unsafe> {
+        let url = self.url(image)?;
+        self.step(&format!("Booting {image} as a virtual drive"));
+        // A virtual drive that starts does not come back, so what follows is for when it does not.
+        self.script.sanboot(&url).or_continue();
+        let Some(memdisk) = memdisk else {
+            self.script.echo(match self.machine.family {
+                Some(Family::Bios) => {
+                    "If this image needs to lie in memory, put memdisk (of syslinux) into boot/ in \
+                     the images folder."
+                }
+                _ => {
+                    "Many systems lose their ISO once they have started: unpack its kernel and \
+                     initrd into a folder of the images folder instead."
+                }
+            });
+            self.script.goto(&self.failed);
+            return Ok(());
+        };
+        let loader = self.url(memdisk)?;
+        self.step(&format!("Loading {memdisk} and {image} into memory"));
+        self.script
+            .kernel_named("memdisk", &loader, &Arguments::new("iso raw")?);
+        self.or_failed();
+        self.script.initrd("image.iso", &url);
+        self.or_failed();
+        self.boot(image);
+        Ok(())
+    }
+
+    fn boot(&mut self, what: &str) {
+        self.step(&format!("Starting {what}"));
+        self.script.boot();
+        self.or_failed();
+        self.script.goto(&self.failed);
+    }
+}
+
+fn initrd_name(number: usize) -> String {
+    if number == 1 {
+        "initrd.img".to_owned()
+    } else {
+        format!("initrd{number}.img")
+    }
+}

@@ -1,0 +1,65 @@
+//! Machines that wait, and those that another server is to boot.
+
+use std::time::Duration;
+
+use bootstorm_proto::ipxe::{Label, Url};
+
+use super::{ASKED, Writer, wait_and_leave};
+use crate::decision::{Referral, Wait};
+
+/// How long a server that gives no script is left alone, each time it is asked. Together they outlast
+/// a restart.
+const PATIENCE: [Duration; 3] = [
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+    Duration::from_secs(180),
+];
+
+impl Writer<'_> {
+    /// Shows the reason and asks again after a while, with everything that the machine knows about
+    /// itself. The answer takes this script's place, so that a machine that waits for hours holds
+    /// one script. A server that does not answer is asked a few times more.
+    pub(super) fn wait(&mut self, wait: &Wait) {
+        let reason = &wait.reason;
+        self.script
+            .echo(&format!("[{}] {}", reason.code, reason.text));
+        if let Some(request) = &wait.request {
+            self.script
+                .echo(&format!("The request of this machine: {request}"));
+        }
+        if let Ok(url) = Url::new(&self.urls.boot()) {
+            self.script.sleep(wait.every.max(Duration::from_secs(1)));
+            for pause in PATIENCE {
+                let late = self.script.label("no-answer");
+                self.ask(&url, &late);
+                self.script
+                    .echo("The server does not answer. It is asked once more.")
+                    .sleep(pause);
+            }
+            let gone = self.script.label("gone");
+            self.ask(&url, &gone);
+        }
+        wait_and_leave(&mut self.script);
+    }
+
+    /// Asks for a script in place of this one; the lines that follow are for when none comes.
+    fn ask(&mut self, url: &Url, failed: &Label) {
+        self.script.ask_again(url, &[(ASKED, "1")], failed);
+        self.script.place(failed);
+    }
+
+    /// Asks another server. It learns what the machine says of itself, and nothing that this server
+    /// has given it: no token, no answer.
+    pub(super) fn refer(&mut self, referral: &Referral) {
+        if let Ok(url) = Url::new(&referral.url) {
+            self.script
+                .echo(&format!("Asking the boot server at {url}"));
+            let lost = self.script.label("no-answer");
+            self.script.ask_again(&url, &[], &lost);
+            self.script.place(&lost);
+        }
+        self.script
+            .echo("[script.referral-failed] That server gave no script.");
+        wait_and_leave(&mut self.script);
+    }
+}
