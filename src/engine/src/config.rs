@@ -10,7 +10,7 @@ use bootstorm_telemetry::event::BootEvent;
 use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::Sender;
 
-use crate::handoff::{Ask, Decide};
+use crate::handoff::{Ask, Decide, Question};
 use crate::limits;
 use crate::pacing::PacingConfig;
 
@@ -127,6 +127,9 @@ pub struct Seams {
     pub decide: Arc<dyn Decide>,
     /// Requests for the control plane; a full queue is answered 503.
     pub asks: Sender<Ask>,
+    /// DHCP clients about whom somebody else has to be asked; where there is nobody to ask, or the
+    /// queue is full, they get no answer.
+    pub questions: Option<Sender<Question>>,
     /// What happens to machines; dropped and counted when full.
     pub events: Sender<BootEvent>,
     /// Counted into by every worker.

@@ -10,12 +10,14 @@ use bootstorm_proto::dhcp::{
 };
 use bootstorm_telemetry::event::{Reason, What};
 use bootstorm_telemetry::metrics;
+use crossbeam_channel::{Sender, TrySendError};
 
 use crate::driver::{Arrival, Driver, Payload, SocketId, Transmit};
 use crate::gate::{Gate, Service};
-use crate::handoff::Decide;
+use crate::handoff::{Decide, DhcpTicket, Question};
 use crate::interfaces::Interfaces;
 use crate::limits;
+use crate::parked::{Held, Parked};
 use crate::report::Reporter;
 
 /// The DHCP of one worker: of the machines that the kernel gives it.
@@ -26,6 +28,9 @@ pub(crate) struct DhcpService {
     interfaces: Interfaces,
     started: Instant,
     leases: Bucket,
+    worker: u16,
+    questions: Option<Sender<Question>>,
+    parked: Parked,
 }
 
 /// One datagram, and where it came in.
@@ -36,8 +41,15 @@ pub(crate) struct Datagram<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
+/// Where a request came from, and where its answer goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    socket: SocketId,
+    arrival: Arrival,
+}
+
 /// One request, whichever the protocol.
-trait Asked {
+pub(crate) trait Asked {
     fn facts(&self) -> &ClientFacts;
     /// The gate saw no machine in it.
     fn is_unjudged(&self) -> bool;
@@ -94,10 +106,22 @@ impl DhcpService {
         Self {
             style,
             decide,
+            parked: Parked::new(reporter.metrics.dhcp.parked.clone()),
             reporter,
             interfaces: Interfaces::default(),
             started: Instant::now(),
             leases: Bucket::default(),
+            worker: 0,
+            questions: None,
+        }
+    }
+
+    /// The same, as the service of that worker, with somebody to ask for decisions.
+    pub(crate) fn asking(self, worker: u16, questions: Option<Sender<Question>>) -> Self {
+        Self {
+            worker,
+            questions,
+            ..self
         }
     }
 
@@ -150,7 +174,7 @@ impl DhcpService {
             broadcast: arrival.broadcast,
         };
         match Request::read(bytes, &seen) {
-            Ok(request) => self.answer(driver, gate, datagram, &request, now),
+            Ok(request) => self.answer(driver, gate, datagram, request, now),
             Err(silence) => self.leave(&silence),
         }
     }
@@ -177,7 +201,7 @@ impl DhcpService {
             interface: arrival.interface,
         };
         match v6::Request::read(bytes, &seen) {
-            Ok(request) => self.answer(driver, gate, datagram, &request, now),
+            Ok(request) => self.answer(driver, gate, datagram, request, now),
             Err(silence) => self.leave(&silence),
         }
     }
@@ -187,7 +211,7 @@ impl DhcpService {
         driver: &mut D,
         gate: &mut Gate,
         datagram: Datagram<'_>,
-        request: &impl Asked,
+        request: impl Asked + 'static,
         now: Instant,
     ) {
         let Datagram {
@@ -203,7 +227,82 @@ impl DhcpService {
             return self.no_address(facts);
         }
         self.tell_asked(facts);
-        let answer = self.decide.dhcp(facts);
+        let way = Way { socket, arrival };
+        match self.decide.dhcp(facts) {
+            Answer::Later => self.park(driver, Box::new(Held { way, request }), now),
+            answer => self.reply(driver, way, &request, answer),
+        }
+    }
+
+    /// A request waits until somebody has decided.
+    fn park<D: Driver>(&mut self, driver: &mut D, held: Box<Held>, now: Instant) {
+        let facts = held.request.facts();
+        let ticket = DhcpTicket {
+            worker: self.worker,
+            number: self.parked.next_number(),
+        };
+        let question = Question {
+            ticket,
+            facts: facts.clone(),
+        };
+        let Some(questions) = &self.questions else {
+            return self.finish(driver, &held, Answer::Later);
+        };
+        match questions.try_send(question) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return self.finish(driver, &held, overloaded()),
+            Err(TrySendError::Disconnected(_)) => {
+                return self.finish(driver, &held, Answer::Later);
+            }
+        }
+        if let Some(earlier) = self.parked.take_of(facts) {
+            self.finish(driver, &earlier, Answer::Later);
+        } else if self.parked.is_full()
+            && let Some(oldest) = self.parked.take_oldest()
+        {
+            self.finish(driver, &oldest, overloaded());
+        }
+        self.parked.push(held, now);
+    }
+
+    /// A decision was made.
+    pub(crate) fn decided<D: Driver>(&mut self, driver: &mut D, ticket: DhcpTicket) {
+        if let Some(held) = self.parked.take(ticket.number) {
+            let answer = self.decide.dhcp(held.request.facts());
+            self.finish(driver, &held, answer);
+        }
+    }
+
+    /// When [`DhcpService::timeout`] is due.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.parked.next_timeout()
+    }
+
+    /// Gives up the requests that have waited for a decision for as long as they may.
+    pub(crate) fn timeout<D: Driver>(&mut self, driver: &mut D, now: Instant) {
+        while let Some(held) = self.parked.take_expired(now) {
+            self.finish(driver, &held, Answer::Later);
+        }
+    }
+
+    /// Nobody is answered any more.
+    pub(crate) fn drain(&mut self) {
+        self.parked.clear();
+    }
+
+    fn finish<D: Driver>(&self, driver: &mut D, held: &Held, answer: Answer) {
+        self.reply(driver, held.way, &held.request, answer);
+    }
+
+    fn reply<D: Driver>(
+        &self,
+        driver: &mut D,
+        way: Way,
+        request: &(impl Asked + ?Sized),
+        answer: Answer,
+    ) {
+        let Way { socket, arrival } = way;
+        let facts = request.facts();
         let mut buffer = [0; REPLY_MAX];
         let (length, to) = match request.reply(&answer, &self.style, &mut buffer) {
             Ok(reply) => reply,
@@ -315,6 +414,13 @@ impl DhcpService {
         let interface = self.interfaces.get(index, now)?;
         let global = interface.v6.iter().find(|ip| !ip.is_unicast_link_local());
         global.or_else(|| interface.v6.first()).copied()
+    }
+}
+
+fn overloaded() -> Answer {
+    Answer::Silent {
+        code: "policy.overloaded",
+        text: "more machines wait for a decision than may".to_owned(),
     }
 }
 

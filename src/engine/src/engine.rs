@@ -70,6 +70,7 @@ struct Outfit {
     waker: Waker,
     control: Arc<Control>,
     answers: Receiver<(crate::handoff::Ticket, bootstorm_proto::http::BootResponse)>,
+    decided: Receiver<crate::handoff::DhcpTicket>,
     sockets: Sockets,
     settings: Settings,
     style: bootstorm_proto::dhcp::Style,
@@ -234,7 +235,8 @@ fn equip<D: Driver>(mut driver: D, outfit: Outfit) -> io::Result<Worker<D>> {
     }
     let seams = outfit.seams;
     let reporter = Reporter::new(seams.events.clone(), Arc::clone(&seams.metrics));
-    let dhcp = DhcpService::new(outfit.style, Arc::clone(&seams.decide), reporter.clone());
+    let dhcp = DhcpService::new(outfit.style, Arc::clone(&seams.decide), reporter.clone())
+        .asking(outfit.number, seams.questions.clone());
     let catalog = Arc::clone(&seams.catalog);
     let now = driver.now();
     let tftp = TftpService::new(outfit.settings, &requests, catalog, reporter.clone(), now);
@@ -243,6 +245,7 @@ fn equip<D: Driver>(mut driver: D, outfit: Outfit) -> io::Result<Worker<D>> {
         roles,
         listeners,
         answers: outfit.answers,
+        decided: outfit.decided,
         gate: outfit.gate,
         reporter,
         strangers: Strangers::default(),

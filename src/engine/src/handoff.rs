@@ -31,16 +31,34 @@ pub struct Ticket {
     pub(crate) connection: crate::driver::ConnId,
 }
 
+/// What a DHCP client boots has to be asked elsewhere: [`Decide::dhcp`] said [`Answer::Later`].
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Whom to tell when it is decided.
+    pub ticket: DhcpTicket,
+    /// The machine.
+    pub facts: ClientFacts,
+}
+
+/// Names the request that waits for a decision. It waits for ten seconds at most, and goes when
+/// its machine asks anew: a decision for a request that is gone is of use to the next one only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DhcpTicket {
+    pub(crate) worker: u16,
+    pub(crate) number: u64,
+}
+
 /// Takes answers back to the workers that asked.
 #[derive(Clone, Debug)]
 pub struct Replies {
     lanes: Arc<[Lane]>,
 }
 
-/// One worker's queue of answers, and what wakes it.
+/// One worker's queues, and what wakes it.
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) answers: Sender<(Ticket, BootResponse)>,
+    pub(crate) decided: Sender<DhcpTicket>,
     pub(crate) waker: Waker,
 }
 
@@ -61,17 +79,35 @@ impl Replies {
     /// # Errors
     /// [`AnswerDropped`] when the worker's queue is full or the engine has stopped.
     pub fn send(&self, ticket: Ticket, response: BootResponse) -> Result<(), AnswerDropped> {
-        let lane = self
-            .lanes
-            .get(usize::from(ticket.worker))
-            .ok_or(AnswerDropped("no such worker"))?;
-        lane.answers
-            .try_send((ticket, response))
-            .map_err(|error| match error {
-                TrySendError::Full(_) => AnswerDropped("the worker's queue is full"),
-                TrySendError::Disconnected(_) => AnswerDropped("the worker has stopped"),
-            })?;
+        let lane = self.lane(ticket.worker)?;
+        lane.answers.try_send((ticket, response))?;
         lane.waker.wake();
         Ok(())
+    }
+
+    /// Lets the worker behind `ticket` ask [`Decide::dhcp`] again and answer the machine. Never
+    /// blocks.
+    ///
+    /// # Errors
+    /// [`AnswerDropped`] when the worker's queue is full or the engine has stopped.
+    pub fn decided(&self, ticket: DhcpTicket) -> Result<(), AnswerDropped> {
+        let lane = self.lane(ticket.worker)?;
+        lane.decided.try_send(ticket)?;
+        lane.waker.wake();
+        Ok(())
+    }
+
+    fn lane(&self, worker: u16) -> Result<&Lane, AnswerDropped> {
+        let lane = self.lanes.get(usize::from(worker));
+        lane.ok_or(AnswerDropped("no such worker"))
+    }
+}
+
+impl<T> From<TrySendError<T>> for AnswerDropped {
+    fn from(error: TrySendError<T>) -> Self {
+        match error {
+            TrySendError::Full(_) => Self("the worker's queue is full"),
+            TrySendError::Disconnected(_) => Self("the worker has stopped"),
+        }
     }
 }

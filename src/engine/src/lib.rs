@@ -13,6 +13,7 @@ mod interfaces;
 mod limits;
 mod listeners;
 pub mod pacing;
+mod parked;
 mod ports;
 mod read_in;
 mod report;

@@ -20,6 +20,12 @@ pub(crate) const RATED_CLASSES: usize = 1024;
 pub(crate) const STRANGERS: usize = 4096;
 /// Time of one turn of a worker for them, give or take an answer.
 pub(crate) const TURN_STRANGERS: Duration = Duration::from_millis(2);
+/// Requests that wait, in one worker, for decisions that are made elsewhere.
+pub(crate) const PARKED: usize = 1024;
+/// How long each waits at most.
+pub(crate) const PARKED_FOR: Duration = Duration::from_secs(10);
+/// Decisions that a worker has yet to look at: those for requests that are gone come too.
+pub(crate) const DECISIONS: usize = 4 * PARKED;
 /// Leases of others that one worker tells in a second.
 pub(crate) const LEASES_TOLD: u32 = 1000;
 
@@ -125,6 +131,8 @@ pub const SEND_BUFFER: usize = 4 << 20;
 /// limit is below it.
 pub const ACCEPT_BACKLOG: usize = 4096;
 
+// Firmware that was answered at last is still listening: it asks for 28 seconds.
+const _: () = assert!(PARKED_FOR.as_secs() < 28);
 // A datagram of a full Ethernet frame fits its buffer.
 const _: () = assert!(DATAGRAM >= 1472 + 256);
 // What is too long for a buffer is too long for the parser.

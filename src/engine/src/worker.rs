@@ -12,7 +12,7 @@ use crossbeam_channel::Receiver;
 use crate::dhcp_service::{Datagram, DhcpService, Scope};
 use crate::driver::{Arrival, Driver, Event, ListenerId, Reader, SocketId};
 use crate::gate::{Gate, Passed, Service};
-use crate::handoff::Ticket;
+use crate::handoff::{DhcpTicket, Ticket};
 use crate::http_service::{Ends, HttpService, ListenerKind};
 use crate::limits;
 use crate::report::Reporter;
@@ -64,6 +64,7 @@ pub(crate) struct Worker<D: Driver> {
     pub(crate) roles: Vec<(SocketId, Role)>,
     pub(crate) listeners: Vec<(ListenerId, ListenerKind)>,
     pub(crate) answers: Receiver<(Ticket, BootResponse)>,
+    pub(crate) decided: Receiver<DhcpTicket>,
     pub(crate) gate: Gate,
     pub(crate) reporter: Reporter,
     pub(crate) strangers: Strangers,
@@ -103,6 +104,10 @@ impl<D: Driver> Worker<D> {
         while let Ok((ticket, response)) = self.answers.try_recv() {
             self.http.answer(&mut self.driver, ticket, response, now);
         }
+        while let Ok(ticket) = self.decided.try_recv() {
+            self.dhcp.decided(&mut self.driver, ticket);
+        }
+        self.dhcp.timeout(&mut self.driver, now);
         self.tftp.timeout(&mut self.driver, now);
         self.http.timeout(&mut self.driver, now);
         if !self.draining && self.control.phase.load(Ordering::Acquire) >= Control::DRAIN {
@@ -119,15 +124,18 @@ impl<D: Driver> Worker<D> {
         if !self.strangers.is_empty() {
             return Some(self.driver.now());
         }
-        match (self.tftp.next_timeout(), self.http.next_timeout()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let dues = [
+            self.dhcp.next_timeout(),
+            self.tftp.next_timeout(),
+            self.http.next_timeout(),
+        ];
+        dues.into_iter().flatten().min()
     }
 
     fn drain(&mut self, now: Instant) {
         self.draining = true;
         self.strangers.clear();
+        self.dhcp.drain();
         for (listener, _) in &self.listeners {
             self.driver.stop_listening(*listener);
         }

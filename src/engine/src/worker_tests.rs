@@ -4,6 +4,8 @@
 mod cold;
 #[path = "worker_tests/paced.rs"]
 mod paced;
+#[path = "worker_tests/parked.rs"]
+mod parked;
 #[path = "worker_tests/strangers.rs"]
 mod strangers;
 
@@ -78,6 +80,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
         catalog: Arc::clone(&catalog),
         decide: Arc::new(Bios),
         asks,
+        questions: None,
         events: events.clone(),
         metrics: Arc::clone(&metrics),
         tls: None,
@@ -86,6 +89,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
     let requests = driver.attach(server());
     let pxe = driver.attach(host(1, 4011));
     let (_, answers) = bounded(1);
+    let (_, decided) = bounded(1);
     let settings = Settings {
         max_window: 64u32.try_into().unwrap(),
         max_block: 1468u32.try_into().unwrap(),
@@ -107,6 +111,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
         ],
         listeners: vec![(ListenerId(0), ListenerKind::Http)],
         answers,
+        decided,
         gate: Gate::new(&gate, 0),
         reporter: reporter.clone(),
         strangers: Strangers::default(),

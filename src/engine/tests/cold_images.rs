@@ -64,6 +64,7 @@ impl Lab {
             catalog,
             decide: Arc::new(Nobody),
             asks,
+            questions: None,
             events,
             metrics: Arc::clone(&metrics),
             tls: None,

@@ -93,6 +93,7 @@ fn seams(content: &[u8]) -> (Seams, Receiver<BootEvent>, Receiver<Ask>) {
         catalog,
         decide: Arc::new(Everything),
         asks,
+        questions: None,
         events,
         metrics: Arc::new(Metrics::new()),
         tls: None,

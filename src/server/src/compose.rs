@@ -324,6 +324,7 @@ impl Privileged {
             catalog: Arc::clone(&shared.catalog),
             decide: Arc::new(Decision(Arc::clone(&shared.policy))),
             asks: ask,
+            questions: None,
             events: shared.events.clone(),
             tls: Some(resolving_config(shared.authority.resolver(), options)?),
             metrics: Arc::clone(&shared.metrics),

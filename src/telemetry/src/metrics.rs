@@ -132,6 +132,8 @@ pub struct Dhcp {
     pub replies: Counter,
     /// Replies that the kernel refused.
     pub reply_errors: Counter,
+    /// Requests that wait for a decision.
+    pub parked: Gauge,
 }
 
 impl Dhcp {
@@ -173,6 +175,7 @@ impl Dhcp {
             malformed: Codes::new(&malformed, [("reason", "")], &[]),
             replies: counter(r, "dhcp_replies", "Replies handed to the kernel"),
             reply_errors: counter(r, "dhcp_reply_errors", "Replies that the kernel refused"),
+            parked: gauge(r, "dhcp_parked", "Requests that wait for a decision"),
         }
     }
 }

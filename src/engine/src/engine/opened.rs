@@ -71,10 +71,12 @@ impl Opened {
         {
             let waker = Waker::new().map_err(|source| EngineError::Driver { driver, source })?;
             let (answers, inbox) = bounded(limits::ANSWERS);
+            let (tell_decided, decided) = bounded(limits::DECISIONS);
             let control = Arc::new(Control::default());
             let gate = Gate::new(&engine.gate, number);
             lanes.push(Lane {
                 answers,
+                decided: tell_decided,
                 waker: waker.clone(),
             });
             let outfit = Outfit {
@@ -83,6 +85,7 @@ impl Opened {
                 waker: waker.clone(),
                 control: Arc::clone(&control),
                 answers: inbox,
+                decided,
                 sockets,
                 settings,
                 style: config.style.clone(),

@@ -2,16 +2,17 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bootstorm_catalog::Catalog;
-use bootstorm_engine::handoff::Decide;
+use bootstorm_engine::handoff::{Decide, Question};
 use bootstorm_engine::{DriverChoice, Engine, EngineConfig, Seams};
 use bootstorm_proto::dhcp::{Answer, ClientFacts};
 use bootstorm_proto::types::MacAddress;
 use bootstorm_telemetry::event::{BootEvent, What};
 use bootstorm_telemetry::metrics::Metrics;
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// What every test runs over.
 pub(crate) const DRIVERS: [DriverChoice; 2] = [DriverChoice::Uring, DriverChoice::Epoll];
@@ -28,12 +29,19 @@ pub(crate) struct Lab {
     pub(crate) pxe: u16,
     pub(crate) events: Receiver<BootEvent>,
     pub(crate) metrics: Arc<Metrics>,
+    same: Arc<Same>,
 }
 
-struct Everything;
+/// The same answer for everybody, once it is decided.
+struct Same {
+    decided: AtomicBool,
+}
 
-impl Decide for Everything {
+impl Decide for Same {
     fn dhcp(&self, _: &ClientFacts) -> Answer {
+        if !self.decided.load(Ordering::Relaxed) {
+            return Answer::Later;
+        }
         Answer::Boot {
             file: "undionly.kpxe".to_owned(),
             server: None,
@@ -44,12 +52,36 @@ impl Decide for Everything {
 
 impl Lab {
     pub(crate) fn start(driver: DriverChoice, workers: usize) -> Self {
+        let lab = Self::open(driver, workers, None);
+        lab.decide();
+        lab
+    }
+
+    /// Nothing is decided: machines are asked about.
+    pub(crate) fn undecided(
+        driver: DriverChoice,
+        workers: usize,
+        questions: Sender<Question>,
+    ) -> Self {
+        Self::open(driver, workers, Some(questions))
+    }
+
+    /// What every machine gets is decided.
+    pub(crate) fn decide(&self) {
+        self.same.decided.store(true, Ordering::Relaxed);
+    }
+
+    fn open(driver: DriverChoice, workers: usize, questions: Option<Sender<Question>>) -> Self {
         let (told, events) = bounded(100_000);
         let metrics = Arc::new(Metrics::new());
+        let same = Arc::new(Same {
+            decided: AtomicBool::new(false),
+        });
         let seams = Seams {
             catalog: Arc::new(Catalog::default()),
-            decide: Arc::new(Everything),
+            decide: Arc::<Same>::clone(&same),
             asks: bounded(1).0,
+            questions,
             events: told,
             metrics: Arc::clone(&metrics),
             tls: None,
@@ -77,6 +109,7 @@ impl Lab {
             engine,
             events,
             metrics,
+            same,
         }
     }
 

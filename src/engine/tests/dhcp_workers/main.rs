@@ -5,6 +5,7 @@
 
 mod gate;
 mod lab;
+mod parked;
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};

@@ -59,6 +59,7 @@ impl Lab {
             catalog,
             decide: Arc::new(Nobody),
             asks: bounded(1).0,
+            questions: None,
             events: told,
             metrics: Arc::clone(&metrics),
             tls: None,

@@ -175,6 +175,7 @@ impl Bench {
             catalog: Arc::clone(&catalog),
             decide: Arc::new(Nobody),
             asks,
+            questions: None,
             events,
             metrics: Arc::clone(&metrics),
             tls: Some(tls),
