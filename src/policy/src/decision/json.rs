@@ -43,6 +43,14 @@ const RETRY_USUAL: u64 = 10;
 #[error("{0}")]
 pub struct BadAnswer(String);
 
+impl BadAnswer {
+    /// There is more than [`ANSWER_MAX`], for readers that stop there.
+    #[must_use]
+    pub fn too_long() -> Self {
+        Self(format!("the answer is longer than {ANSWER_MAX} bytes"))
+    }
+}
+
 impl Verdict {
     /// Reads an answer. `by` is the provider's name, which the record of the decision shows.
     ///
@@ -50,8 +58,7 @@ impl Verdict {
     /// [`BadAnswer`] for anything but one object of the known keys, each of them used and right.
     pub fn from_json(answer: &[u8], by: &str) -> Result<Self, BadAnswer> {
         if answer.len() > ANSWER_MAX {
-            let text = format!("the answer is longer than {ANSWER_MAX} bytes");
-            return Err(BadAnswer(text));
+            return Err(BadAnswer::too_long());
         }
         // PowerShell begins its output with a byte order mark where it is told to write UTF-8.
         let answer = answer.strip_prefix(b"\xef\xbb\xbf").unwrap_or(answer);

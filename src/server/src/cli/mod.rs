@@ -10,6 +10,7 @@ mod watch;
 
 pub(crate) use live::token_path;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +62,13 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Confine this process and become a program: how the server starts those of its providers
+    #[command(name = bootstorm_providers::SANDBOXED_EXEC, hide = true)]
+    SandboxedExec {
+        /// Limits, the program and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// The configuration that a command works on: a file, and flags that win over it.
@@ -94,6 +102,9 @@ impl Cli {
                     &mut std::io::stdout(),
                 );
                 Ok(ExitCode::SUCCESS)
+            }
+            Command::SandboxedExec { arguments } => {
+                Ok(bootstorm_providers::sandboxed_exec(arguments.into_iter()))
             }
         };
         outcome.unwrap_or_else(|error: anyhow::Error| {

@@ -1,0 +1,29 @@
+//! Asks programs, services and databases what machines boot.
+//!
+//! Nothing here runs on the packet path, and nothing here can hurt those who wait: every call has a
+//! budget, what it may use is bounded, and whatever comes back is read as if an enemy had sent it.
+#![forbid(unsafe_code)]
+
+mod error;
+mod exec;
+mod sandbox;
+
+use futures_util::future::BoxFuture;
+
+use bootstorm_policy::decision::Verdict;
+
+pub use error::ProviderError;
+pub use exec::{Command, Exec};
+pub use sandbox::{Confinement, SANDBOXED_EXEC, sandboxed_exec};
+
+/// Somebody outside of the server who knows what machines boot.
+///
+/// An answer has no time limit of its own: whoever asks drops the future when its budget is over,
+/// and that ends whatever runs for it.
+pub trait Ask: Send + Sync {
+    /// What it says of a machine; `facts` is the object that docs/reference/decisions.md lists.
+    fn ask<'a>(
+        &'a self,
+        facts: &'a serde_json::Value,
+    ) -> BoxFuture<'a, Result<Verdict, ProviderError>>;
+}
