@@ -48,7 +48,8 @@ impl Script {
         }
         for line in &self.lines {
             text.push_str(line);
-            text.push('\n');
+            // iPXE joins the next line to one that ends with a backslash.
+            text.push_str(if line.ends_with('\\') { " \n" } else { "\n" });
         }
         text
     }

@@ -90,6 +90,13 @@ fn a_whole_script_looks_like_this() {
 }
 
 #[test]
+fn a_backslash_at_the_end_does_not_take_the_next_line_in() {
+    let mut script = Script::new();
+    script.echo("C:\\").exit(1);
+    assert_eq!(script.render(), "#!ipxe\necho C:\\ \nexit 1\n");
+}
+
+#[test]
 fn a_wimboot_entry_looks_like_this() {
     let images = Url::new("https://boot.example:8050/images").unwrap();
     let mut script = Script::new();
@@ -145,6 +152,8 @@ fn structure(script: &str) -> Vec<Vec<String>> {
     ];
     let separators = [' ', '\t', '\r', '\u{b}', '\u{c}'];
     let mut lines = Vec::new();
+    // A backslash at the end takes the next line in.
+    let script = script.replace("\\\n", "");
     for line in script.split('\n').filter(|l| !l.contains(":hex ")) {
         let mut commands = Vec::new();
         let mut words = line.split(separators).filter(|w| !w.is_empty()).peekable();
