@@ -8,7 +8,12 @@ use crate::place;
 
 /// Keys and tables that are refused.
 pub(crate) const AWAITED: &[&str] = &[
-    "policy",
+    "policy.answer",
+    "policy.delay",
+    "policy.where",
+    "policy.decision_ttl",
+    "policy.budget",
+    "policy.loop_limit",
     "identity",
     "rule",
     "provider",

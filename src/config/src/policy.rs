@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use bootstorm_proto::ipxe::Key;
 use serde::Deserialize;
 
 use crate::duration::Span;
@@ -94,6 +95,8 @@ pub struct PromptPolicy {
     pub required: Prompt,
     /// How long a key is waited for.
     pub timeout: Duration,
+    /// Which key; `None` is any.
+    pub key: Option<Key>,
     /// What the screen says instead of the usual words.
     pub text: Option<String>,
 }
@@ -117,6 +120,7 @@ impl Default for PromptPolicy {
             new: Prompt::None,
             required: Prompt::None,
             timeout: Duration::from_secs(10),
+            key: None,
             text: None,
         }
     }
@@ -165,6 +169,7 @@ struct WrittenPrompt {
     new: Option<Prompt>,
     required: Option<Prompt>,
     timeout: Option<String>,
+    key: Option<String>,
     text: Option<String>,
 }
 
@@ -176,6 +181,8 @@ pub(crate) fn take(to: &mut PolicyConfig, written: Written, findings: &mut Vec<F
     to.prompt.known = prompt.known.unwrap_or(to.prompt.known);
     to.prompt.new = prompt.new.unwrap_or(to.prompt.new);
     to.prompt.required = prompt.required.unwrap_or(to.prompt.required);
+    let key = || "policy.prompt.key".to_owned();
+    to.prompt.key = read_or_note(prompt.key.as_deref(), key, findings);
     to.prompt.text = prompt.text;
     for (slot, text, key) in [
         (

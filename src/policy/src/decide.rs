@@ -12,7 +12,7 @@ use bootstorm_telemetry::event::Reason;
 
 use crate::cache::Versions;
 use crate::chain::{Chain, Remote, Run};
-use crate::decision::{Decision, Wait};
+use crate::decision::{Decision, Outcome, Wait};
 use crate::offer::Offer;
 use crate::providers::Query;
 use crate::{Answers, BootPlan, Facts, Identity, Machine, MachineTable, Ports, Rules, resolve};
@@ -140,7 +140,11 @@ impl Policy {
     pub fn plan(&self, decision: &Decision, facts: &Facts) -> BootPlan {
         let rules = self.rules.load();
         let catalog = self.catalog.snapshot();
-        resolve::plan(&rules, &catalog, &decision.outcome, facts)
+        let plan = resolve::plan(&rules, &catalog, &decision.outcome, facts);
+        let machine = self.machine(&rules, &Identity::of(facts));
+        let is_known = machine.is_some_and(|machine| machine.known);
+        let is_required = matches!(&decision.outcome, Outcome::Serve(plan) if plan.required);
+        plan.asked_first(&rules.prompt, is_known, is_required)
     }
 
     /// What the script of a machine does by what is known at this moment. While remote providers

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bootstorm_catalog::Entry;
+use bootstorm_config::{Prompt, PromptPolicy};
 use bootstorm_proto::ipxe::Key;
 use bootstorm_telemetry::event::Reason;
 
@@ -63,6 +64,27 @@ pub struct Choice {
 }
 
 impl BootPlan {
+    /// The same after the question that the configuration wants asked before it. Nobody is asked
+    /// before a machine goes on to its own disk, waits, or is refused.
+    #[must_use]
+    pub(crate) fn asked_first(self, prompt: &PromptPolicy, known: bool, required: bool) -> Self {
+        let opt_in = match prompt.of(known, required) {
+            Prompt::OptIn => true,
+            Prompt::OptOut => false,
+            Prompt::None => return self,
+        };
+        if !matches!(self, Self::Menu(_) | Self::Entry(_)) {
+            return self;
+        }
+        let question = Question {
+            opt_in,
+            key: prompt.key,
+            text: prompt.text.clone(),
+            timeout: prompt.timeout,
+        };
+        Self::Ask(question, Box::new(self))
+    }
+
     /// Short name for events and logs: an entry's id, `menu`, `local`, `wait`,
     /// `referral` or `refuse`.
     #[must_use]
@@ -76,5 +98,43 @@ impl BootPlan {
             Self::Ask(_, plan) => plan.name(),
             Self::Refuse(_) => "refuse",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wds_07_each_class_of_machines_has_its_prompt() {
+        let prompt = PromptPolicy {
+            known: Prompt::OptOut,
+            new: Prompt::OptIn,
+            timeout: Duration::from_secs(3),
+            ..PromptPolicy::default()
+        };
+        let menu = BootPlan::Menu(Menu {
+            choices: Vec::new(),
+            default: None,
+            timeout: Duration::ZERO,
+            notice: None,
+        });
+        let opt_in = |known, required| match menu.clone().asked_first(&prompt, known, required) {
+            BootPlan::Ask(question, plan) => {
+                assert_eq!(*plan, menu);
+                assert_eq!(question.timeout, Duration::from_secs(3));
+                Some(question.opt_in)
+            }
+            plan => {
+                assert_eq!(plan, menu);
+                None
+            }
+        };
+        assert_eq!(opt_in(true, false), Some(false));
+        assert_eq!(opt_in(false, false), Some(true));
+        assert_eq!(opt_in(true, true), None);
+        assert_eq!(opt_in(false, true), None);
+        let local = BootPlan::Local.asked_first(&prompt, false, false);
+        assert_eq!(local, BootPlan::Local);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bootstorm_config::{Banned, Config, Listen, Scheme};
+use bootstorm_config::{Banned, Config, Listen, PromptPolicy, Scheme};
 use bootstorm_proto::types::Family;
 
 use crate::chain::{Chain, Link};
@@ -29,6 +29,8 @@ pub struct Rules {
     /// Seconds that a machine must have been asking before it is offered anything, unless it is
     /// known.
     pub response_delay: u16,
+    /// Whether people are asked before a machine boots.
+    pub prompt: PromptPolicy,
     /// Machines that the configuration lists.
     pub machines: Arc<MachineTable>,
     /// Who is asked what a machine boots.
@@ -48,6 +50,7 @@ impl From<&Config> for Rules {
             host: config.host.clone(),
             nbp: config.boot.nbp.clone(),
             response_delay: config.boot.response_delay,
+            prompt: config.policy.prompt.clone(),
             chain: usual_chain(&machines),
             machines,
             banned: config.classifier.banned.iter().copied().collect(),

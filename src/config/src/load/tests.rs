@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use bootstorm_proto::types::MacAddress;
 
 use super::*;
-use crate::{ClassName, ClassRule, Classifier, PacketRate};
+use crate::{ClassName, ClassRule, Classifier, PacketRate, PolicyConfig, PromptPolicy};
 use crate::{DataPorts, Driver, KernelTls, ListenAt, LogFormat, Scheme, UefiOffer, Xdp};
 
 mod sections;
@@ -82,9 +82,18 @@ fn the_packaged_file_shows_the_default_of_every_key() {
             ..defaults.classifier.clone()
         },
         machines: shown.machines.clone(),
+        policy: PolicyConfig {
+            prompt: shown.policy.prompt.clone(),
+            ..defaults.policy.clone()
+        },
         ..defaults
     };
     assert_eq!(shown, expected);
+    let prompt = PromptPolicy {
+        text: shown.policy.prompt.text.clone(),
+        ..PromptPolicy::default()
+    };
+    assert_eq!(shown.policy.prompt, prompt);
     assert_eq!(shown.machines.len(), 1);
 }
 
@@ -92,7 +101,7 @@ fn the_packaged_file_shows_the_default_of_every_key() {
 fn every_key_is_in_the_reference_and_in_the_packaged_file() {
     let reference = include_str!("../../../../docs/reference/configuration.md");
     let every_table = "boot.nbp.x = 1\nx = 1\nlisten.x = 1\ntftp.x = 1\npacing.x = 1\nclassifier.x = 1\ntls.x = 1\n\
-                       [[machine]]\nx = 1\n[boot]\nx = 1\n";
+                       policy.prompt.x = 1\n[[machine]]\nx = 1\n[boot]\nx = 1\n";
     let text = every_table.replace("boot.nbp.x = 1\n", "") + "[boot.nbp]\nx = 1\n";
     let mut keys = 0;
     let unknown = |c: &String| c.contains("there is no key `x`");

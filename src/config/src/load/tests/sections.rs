@@ -49,6 +49,7 @@ fn every_key_of_policy_and_identity_is_taken() {
         new = "opt-in"
         required = "none"
         timeout = "3s"
+        key = "F12"
         text = "Taste druecken"
         [identity]
         banned_guids = ["03000200-*"]
@@ -77,6 +78,7 @@ fn every_key_of_policy_and_identity_is_taken() {
     let net = "2001:db8::/32".parse().unwrap();
     assert_eq!(subnet.from, RequestFrom::Subnet(net));
     assert_eq!(policy.prompt.text.as_deref(), Some("Taste druecken"));
+    assert_eq!(policy.prompt.key, "f12".parse().ok());
     let prompt = |known, required| policy.prompt.of(known, required);
     assert_eq!(prompt(true, false), Prompt::OptOut);
     assert_eq!(prompt(false, false), Prompt::OptIn);
@@ -455,7 +457,7 @@ fn what_cannot_be_done_is_refused_with_its_place() {
     assert!(
         found
             .iter()
-            .any(|c| c.starts_with("1:1: error[config.not-built]: policy")),
+            .any(|c| c.starts_with("2:10: error[config.not-built]: policy.answer")),
         "{found:?}"
     );
     assert!(
