@@ -6,6 +6,7 @@
 
 mod error;
 mod exec;
+mod runner;
 mod sandbox;
 
 use futures_util::future::BoxFuture;
@@ -14,6 +15,7 @@ use bootstorm_policy::decision::Verdict;
 
 pub use error::ProviderError;
 pub use exec::{Command, Exec};
+pub use runner::{Provider, Providers, Runner};
 pub use sandbox::{Confinement, SANDBOXED_EXEC, sandboxed_exec};
 
 /// Somebody outside of the server who knows what machines boot.
