@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bootstorm_policy::{Machine, Policy};
 use bootstorm_proto::types::MacAddress;
-use bootstorm_store::{MACHINES_MAX, MachineRecord, Sighting, Store, StoreError};
+use bootstorm_store::{
+    Edit, Filter, Hardware, Key, MACHINES_MAX, MachineRecord, Sighting, Store, StoreError,
+};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -29,7 +31,12 @@ impl Machines {
     /// # Errors
     /// What the database says.
     pub async fn open(store: Store, policy: Arc<Policy>) -> Result<Self, StoreError> {
-        let known = store.known().await?.into_iter().collect();
+        let known = store
+            .load()
+            .await?
+            .into_iter()
+            .filter(MachineRecord::is_known);
+        let known = known.flat_map(|machine| machine.macs).collect();
         let machines = Self {
             store,
             policy,
@@ -53,7 +60,8 @@ impl Machines {
     /// What the database says; then nothing has changed.
     pub async fn assign(&self, mac: MacAddress, boot: Option<&str>) -> Result<(), StoreError> {
         let _turn = self.changing.lock().await;
-        self.store.assign(mac, boot).await?;
+        let edit = Edit::Boot(boot.map(str::to_owned));
+        self.store.change(&Key::Mac(mac), &[edit]).await?;
         self.knows([mac]);
         self.obey().await
     }
@@ -63,7 +71,8 @@ impl Machines {
     /// # Errors
     /// What the database says.
     pub async fn rename(&self, mac: MacAddress, name: Option<&str>) -> Result<(), StoreError> {
-        self.store.rename(mac, name).await?;
+        let edit = Edit::Name(name.map(str::to_owned));
+        self.store.change(&Key::Mac(mac), &[edit]).await?;
         self.knows([mac]);
         Ok(())
     }
@@ -73,19 +82,19 @@ impl Machines {
     /// # Errors
     /// What the database says.
     pub async fn get(&self, mac: MacAddress) -> Result<Option<MachineRecord>, StoreError> {
-        self.store.machine(mac).await
+        self.store.machine(&Key::Mac(mac)).await
     }
 
-    /// Machines behind `after`, in the order of their MACs.
+    /// Machines behind `after`, in the order of their numbers.
     ///
     /// # Errors
     /// What the database says.
     pub async fn page(
         &self,
-        after: Option<MacAddress>,
+        after: Option<i64>,
         limit: u32,
     ) -> Result<Vec<MachineRecord>, StoreError> {
-        self.store.machines(after, limit).await
+        self.store.machines(&Filter::default(), after, limit).await
     }
 
     /// Notes in the store which machines were seen, every two seconds, until the table ends. An
@@ -115,7 +124,7 @@ impl Machines {
 
     async fn note(&self, seen: &mut HashMap<MacAddress, Sighting>) {
         let batch: Vec<_> = seen.drain().map(|(_, sighting)| sighting).collect();
-        self.knows(batch.iter().filter(|s| s.has_booted).map(|s| s.mac));
+        self.knows(batch.iter().filter(|s| s.has_booted).filter_map(|s| s.mac));
         if batch.is_empty() {
             return;
         }
@@ -128,7 +137,6 @@ impl Machines {
         }
     }
 
-    /// A name or an assignment that is taken away leaves the machine known until the next start.
     fn knows(&self, machines: impl IntoIterator<Item = MacAddress>) {
         self.known.send_if_modified(|known| {
             let before = known.len();
@@ -139,26 +147,38 @@ impl Machines {
     }
 
     async fn obey(&self) -> Result<(), StoreError> {
-        let assignments = self.store.assignments().await?;
-        let machines = assignments.into_iter().map(|(mac, boot)| Machine {
-            macs: vec![mac],
-            boot: Some(boot),
-            known: true,
-            ..Machine::default()
-        });
-        self.policy.machines().set_all(machines);
+        let machines = self.store.load().await?;
+        let known = machines.into_iter().filter(MachineRecord::is_known);
+        self.policy.machines().set_all(known.map(snapshot));
         Ok(())
     }
 }
 
 const FLUSH: Duration = Duration::from_secs(2);
 
+fn snapshot(record: MachineRecord) -> Machine {
+    Machine {
+        id: record.id,
+        known: record.is_known(),
+        name: record.name,
+        guid: record.guid,
+        macs: record.macs,
+        serial: record.hardware.serial,
+        tags: record.tags,
+        values: record.values,
+        boot: record.boot,
+        once: record.once.map(|once| once.boot),
+        held: record.held.is_some(),
+    }
+}
+
 fn take_note(seen: &mut HashMap<MacAddress, Sighting>, client: &Client) {
     let Some(mac) = client.mac else { return };
     // A machine that begins anew has booted all the same.
     let before = seen.get(&mac).is_some_and(|sighting| sighting.has_booted);
     let sighting = Sighting {
-        mac,
+        mac: Some(mac),
+        hardware: Hardware::default(),
         guid: client.guid,
         arch: client.arch,
         phase: client.phase.name().to_owned(),

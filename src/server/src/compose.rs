@@ -24,7 +24,7 @@ use bootstorm_ingest::{Ingest, IngestConfig, Pins};
 use bootstorm_policy::{Policy, Ports, Rules};
 use bootstorm_proto::dhcp::{Answer, ClientFacts};
 use bootstorm_proto::types::MacAddress;
-use bootstorm_store::Store;
+use bootstorm_store::{Location, Store};
 use bootstorm_telemetry::event::BootEvent;
 use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -104,7 +104,7 @@ impl Server {
             asks,
             heard,
         } = Privileged::open(&config)?;
-        let store = Store::open(&config.data.join("bootstorm.db")).await?;
+        let store = Store::open(&Location::in_folder(&config.data)).await?;
         let machines = Machines::open(store.clone(), Arc::clone(&shared.policy)).await?;
         let machines = Arc::new(machines);
         let clients = Clients::start(heard, Arc::clone(&shared.metrics))?;

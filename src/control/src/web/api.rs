@@ -205,19 +205,19 @@ pub(super) async fn entries(State(shared): State<Arc<Shared>>) -> Json<EntriesVi
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MachinesQuery {
-    cursor: Option<String>,
+    cursor: Option<i64>,
     limit: Option<usize>,
 }
 
 #[derive(Serialize)]
 pub(super) struct MachinesView {
     machines: Vec<MachineView>,
-    next: Option<String>,
+    next: Option<i64>,
 }
 
 #[derive(Serialize)]
 pub(super) struct MachineView {
-    mac: String,
+    mac: Option<String>,
     guid: Option<String>,
     arch: Option<u16>,
     name: Option<String>,
@@ -232,15 +232,11 @@ pub(super) async fn machines(
     query: Result<Query<MachinesQuery>, QueryRejection>,
 ) -> Answer<MachinesView> {
     let Query(query) = query.map_err(bad_query)?;
-    let after = query.cursor.as_deref().map(mac).transpose()?;
     let limit = limit(query.limit)?;
     let wanted = u32::try_from(limit).unwrap_or(u32::MAX);
-    let records = shared.seams.machines.page(after, wanted).await?;
+    let records = shared.seams.machines.page(query.cursor, wanted).await?;
     let is_full = records.len() >= limit;
-    let next = records
-        .last()
-        .filter(|_| is_full)
-        .map(|r| r.mac.to_string());
+    let next = records.last().filter(|_| is_full).map(|r| r.id);
     Ok(Json(MachinesView {
         machines: records.into_iter().map(MachineView::of).collect(),
         next,
@@ -293,7 +289,7 @@ pub(super) async fn put_machine(
 impl MachineView {
     fn of(record: MachineRecord) -> Self {
         Self {
-            mac: record.mac.to_string(),
+            mac: record.macs.first().map(|mac| mac.to_string()),
             guid: record.guid.map(|g| g.to_string()),
             arch: record.arch.map(|a| a.0),
             name: record.name,

@@ -69,9 +69,13 @@ impl IntoResponse for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let status = match error {
-            StoreError::BadText { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            StoreError::BadText { .. } | StoreError::TooMany { .. } => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            StoreError::UnknownMachine { .. } => StatusCode::NOT_FOUND,
+            StoreError::Ambiguous { .. } | StoreError::MacTaken { .. } => StatusCode::CONFLICT,
             StoreError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
-            StoreError::Locked { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            StoreError::Locked { .. } | StoreError::Away { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status == StatusCode::INTERNAL_SERVER_ERROR {
