@@ -226,6 +226,23 @@ fn a_file_travels_over_ipv6() {
 }
 
 #[test]
+fn wds_24_data_comes_from_the_ports_that_firewalls_let_through() {
+    for driver in DRIVERS {
+        let mut config = EngineConfig {
+            tftp: Some(loopback()),
+            ..quiet(driver)
+        };
+        config.transfers.ports = DataPorts::Range(64990..=64997);
+        let lab = lab(config, 1000);
+        for _ in 0..20 {
+            let (content, from) = fetch(lab.address("tftp"), "test.bin", 512, 4);
+            assert!(content == lab.content);
+            assert!((64990..=64997).contains(&from.port()), "{from}");
+        }
+    }
+}
+
+#[test]
 fn line_24_single_port_sends_data_from_the_request_port() {
     for driver in DRIVERS {
         let mut config = EngineConfig {

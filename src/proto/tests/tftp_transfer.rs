@@ -175,7 +175,7 @@ fn line_23_a_changed_file_ends_the_transfer_with_words() {
 }
 
 #[test]
-fn acknowledgements_of_five_bytes_are_taken() {
+fn wds_19_acknowledgements_of_five_bytes_are_taken() {
     let now = epoch();
     let (mut transfer, _) = start("windowsize\x002\0", 5000, now);
     assert_eq!(window(transfer.handle(&[0, 4, 0, 0, 4], now)).blocks, 2);

@@ -454,3 +454,25 @@ fn a_banned_machine_gets_neither_a_program_nor_a_script() {
     };
     assert_eq!(reason.code, "classifier.banned-guid");
 }
+
+#[test]
+fn twopxe_02_the_script_url_is_the_same_however_the_host_is_written() {
+    let url_of = |text: &str| {
+        let loaded = Config::parse(text, std::path::Path::new("bootstorm.toml"));
+        let (config, _) = loaded.accept().unwrap();
+        let policy = policy(debian_nbps(), |c| *c = config);
+        answer(&policy, &client(Asker::Ipxe, &[7]))
+    };
+    let plain = url_of("host = \"boot.example.net\"\n");
+    assert!(
+        plain.starts_with("http://boot.example.net:8080/boot?mac="),
+        "{plain}"
+    );
+    assert_eq!(url_of("host = \"BOOT.Example.NET\"\n"), plain);
+    // A scheme, a port or a slash would stand in the URL twice.
+    for bad in ["http://boot", "boot:8080", "boot/"] {
+        let text = format!("host = \"{bad}\"\n");
+        let loaded = Config::parse(&text, std::path::Path::new("bootstorm.toml"));
+        assert!(loaded.accept().is_err(), "{bad}");
+    }
+}

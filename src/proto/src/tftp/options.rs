@@ -195,10 +195,17 @@ mod tests {
     }
 
     #[test]
+    fn wds_19_a_variable_window_is_not_granted() {
+        let asked = b"tsize\x000\0blksize\x001468\0windowsize\x004\0msftwindow\x0031416\0";
+        let granted = b"\0\x06tsize\x00123456789\0blksize\x001468\0windowsize\x004\0";
+        assert_eq!(oack(asked), granted);
+        assert_eq!(oack(b"msftwindow\x0031416\0"), b"");
+    }
+
+    #[test]
     fn unknown_and_senseless_options_are_left_out() {
         for options in [
-            &b"msftwindow\x0031416\0"[..],
-            b"blksize\x007\0",
+            &b"blksize\x007\0"[..],
             b"blksize\0\0",
             b"blksize\0-1\0",
             b"blksize\x0012x\0",

@@ -7,5 +7,6 @@ mod coverage;
 mod golden;
 mod lines;
 mod lines_v6;
+mod lines_wds;
 mod packets;
 mod properties;
