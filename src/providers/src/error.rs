@@ -41,6 +41,21 @@ pub enum ProviderError {
     },
 }
 
+/// A provider that cannot be asked as it is configured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("provider `{provider}`: {what}")]
+pub struct Unusable {
+    /// Its name.
+    pub provider: String,
+    /// What is wrong, and what to do.
+    pub what: String,
+}
+
+impl Unusable {
+    /// Stable code, listed in docs/reference/reasons.md.
+    pub const CODE: &'static str = "provider.unusable";
+}
+
 impl ProviderError {
     /// Stable code, listed in docs/reference/reasons.md.
     #[must_use]

@@ -8,15 +8,17 @@ mod error;
 mod exec;
 mod runner;
 mod sandbox;
+mod webhook;
 
 use futures_util::future::BoxFuture;
 
 use bootstorm_policy::decision::Verdict;
 
-pub use error::ProviderError;
+pub use error::{ProviderError, Unusable};
 pub use exec::{Command, Exec};
 pub use runner::{Provider, Providers, Runner};
 pub use sandbox::{Confinement, SANDBOXED_EXEC, sandboxed_exec};
+pub use webhook::Webhook;
 
 /// Somebody outside of the server who knows what machines boot.
 ///
