@@ -6,10 +6,9 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use bootstorm_policy::decision::Wait;
-use bootstorm_policy::{BootPlan, Facts, Policy, Urls, script};
+use bootstorm_policy::{Facts, Identity, Policy, TokenError, Tokens, script};
 use bootstorm_proto::http::{BootRequest, BootResponse, Method};
 use bootstorm_proto::ipxe::Params;
 use bootstorm_proto::types::MacAddress;
@@ -18,35 +17,60 @@ use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::Sender;
 
 use crate::admission::Open;
-use crate::{Admission, Authority, Clients, Place};
+use crate::{Admission, Authority, Boots, Clients, Machines};
+use boot::Page;
 
-/// Answers the boot endpoint's requests. Reads snapshots only: never waits.
+mod boot;
+mod desk;
+
+/// Answers the boot endpoint's requests.
 #[derive(Clone, Debug)]
 pub struct BootPages {
     policy: Arc<Policy>,
     clients: Clients,
     authority: Arc<Authority>,
+    machines: Arc<Machines>,
+    boots: Boots,
+    tokens: Tokens,
     events: Sender<BootEvent>,
     metrics: Arc<Metrics>,
     admission: Arc<dyn Admission>,
 }
 
+/// What scripts are made from.
+#[derive(Clone, Debug)]
+pub struct BootSeams {
+    /// Who boots what.
+    pub policy: Arc<Policy>,
+    /// Machines of late.
+    pub clients: Clients,
+    /// Certificates.
+    pub authority: Arc<Authority>,
+    /// Machines of the store.
+    pub machines: Arc<Machines>,
+    /// Boots under way.
+    pub boots: Boots,
+    /// Makes the machines' own URLs.
+    pub tokens: Tokens,
+    /// What happens goes here.
+    pub events: Sender<BootEvent>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+}
+
 impl BootPages {
-    /// Scripts come from `policy`; what happens goes to `events`.
+    /// Pages that let every machine boot at once.
     #[must_use]
-    pub fn new(
-        policy: Arc<Policy>,
-        clients: Clients,
-        authority: Arc<Authority>,
-        events: Sender<BootEvent>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(seams: BootSeams) -> Self {
         Self {
-            policy,
-            clients,
-            authority,
-            events,
-            metrics,
+            policy: seams.policy,
+            clients: seams.clients,
+            authority: seams.authority,
+            machines: seams.machines,
+            boots: seams.boots,
+            tokens: seams.tokens,
+            events: seams.events,
+            metrics: seams.metrics,
             admission: Arc::new(Open),
         }
     }
@@ -57,78 +81,34 @@ impl BootPages {
         Self { admission, ..self }
     }
 
-    /// The answer to one request.
-    pub fn respond(&self, request: &BootRequest) -> BootResponse {
+    /// The answer to one request, or what it takes. Reads snapshots only.
+    fn respond(&self, request: &BootRequest) -> Page {
         let path = collapsed(&request.path);
-        match (path.to_ascii_lowercase().as_str(), request.method) {
-            ("/boot" | "/2pxe/boot" | "/autoexec.ipxe", _) => self.boot(request),
-            ("/boot/report", _) => self.report(request),
-            ("/ca.crt", Method::Get | Method::Head) => self.ca_pem(),
-            ("/ca.der", Method::Get | Method::Head) => self.ca_der(),
-            ("/", Method::Get | Method::Head) if is_ipxe(request) => self.boot(request),
-            ("/", Method::Get | Method::Head) => text(200, FRONT.to_owned()),
-            ("/" | "/ca.crt" | "/ca.der", Method::Post) => self.refuse(
-                request,
-                405,
-                Reason {
+        let is_fetched = matches!(request.method, Method::Get | Method::Head);
+        Page::Ready(match path.to_ascii_lowercase().as_str() {
+            "/boot" | "/2pxe/boot" | "/autoexec.ipxe" => return self.boot(request),
+            "/boot/report" => self.report(request),
+            "/" if is_fetched && is_ipxe(request) => return self.boot(request),
+            "/" if is_fetched => text(200, FRONT.to_owned()),
+            "/ca.crt" if is_fetched => self.ca_pem(),
+            "/ca.der" if is_fetched => self.ca_der(),
+            "/" | "/ca.crt" | "/ca.der" => {
+                let reason = Reason {
                     code: "boot.wrong-method",
-                    text: Cow::from(format!("{path} can be fetched, not sent to")),
-                },
-            ),
-            _ => self.refuse(
-                request,
-                404,
-                Reason {
+                    text: format!("{path} can be fetched, not sent to").into(),
+                };
+                self.refuse(request, 405, reason)
+            }
+            _ => {
+                let path = path.escape_debug();
+                let reason = Reason {
                     code: "boot.unknown-path",
-                    text: Cow::from(format!(
-                        "there is no {}; scripts are at /boot, files below /images/",
-                        path.escape_debug()
-                    )),
-                },
-            ),
-        }
-    }
-
-    fn boot(&self, request: &BootRequest) -> BootResponse {
-        let facts = self.facts(request);
-        let urls = Urls::of_request(&request.host, request.local, request.secure);
-        let plan = self.policy.boot(&facts);
-        if boots_unattended(&plan)
-            && is_ipxe(request)
-            && let Some(place) = self.admission.ask(ip(request))
-        {
-            return self.wait(place, facts.mac, &urls, request);
-        }
-        // OVMF and others look with HEAD before they GET: that is one boot.
-        if request.method != Method::Head {
-            self.tell(facts.mac, request, happened(&plan, request));
-            self.metrics.web.script(kind(&plan));
-        }
-        text(200, script::render(&plan, &urls, &facts))
-    }
-
-    fn wait(
-        &self,
-        place: Place,
-        mac: Option<MacAddress>,
-        urls: &Urls,
-        request: &BootRequest,
-    ) -> BootResponse {
-        let reason = Reason {
-            code: "pacing.queued",
-            text: format!("Other machines are being fed: {}.", place.in_words()).into(),
-        };
-        if request.method != Method::Head {
-            self.metrics.web.script(reason.code);
-            let (place, of) = (place.number, place.of);
-            self.tell(mac, request, What::Queued { place, of });
-        }
-        let plan = BootPlan::Wait(Wait {
-            reason,
-            every: ASKS_AGAIN,
-            request: None,
-        });
-        text(200, script::render(&plan, urls, &Facts::default()))
+                    text: format!("there is no {path}; scripts are at /boot, files below /images/")
+                        .into(),
+                };
+                self.refuse(request, 404, reason)
+            }
+        })
     }
 
     fn report(&self, request: &BootRequest) -> BootResponse {
@@ -145,36 +125,35 @@ impl BootPages {
                 return self.refuse(request, 400, reason);
             }
         };
+        let facts = self.facts(request);
+        if let Err(error) = self.may_report(request, &params, &facts) {
+            return self.refuse(request, 403, Reason::from(&error));
+        }
         if request.method != Method::Head {
-            let mac = self.mac_of(&params, request);
+            if let (true, Some(who)) = (done, self.who(&facts).0) {
+                self.boots.finished(who);
+            }
             let text = params.other("text").unwrap_or_default().into();
-            self.tell(mac, request, What::Reported { done, text });
+            self.tell(facts.mac, request, What::Reported { done, text });
         }
         text(200, "ok\n".to_owned())
     }
 
-    /// What the request says, and what was seen of the machine where it says nothing.
-    fn facts(&self, request: &BootRequest) -> Facts {
-        let params = Params::of_request(&request.query, &request.body);
-        let mut facts = Facts::from(&params);
-        facts.address = facts.address.or(Some(ip(request)));
-        let seen = match (facts.mac, facts.guid) {
-            (Some(mac), _) => self.clients.by_mac(mac),
-            (None, None) => self.clients.by_ip(ip(request)),
-            (None, Some(_)) => None,
-        };
-        if let Some(seen) = seen {
-            facts.mac = facts.mac.or(seen.mac);
-            facts.guid = facts.guid.or(seen.guid);
-            if let Some(heard) = &seen.heard {
-                facts.complete(&Facts::from(&**heard));
-            }
+    /// A machine speaks for itself: with the token of its boot, or from the address that it has.
+    fn may_report(
+        &self,
+        request: &BootRequest,
+        params: &Params,
+        facts: &Facts,
+    ) -> Result<(), TokenError> {
+        let token = params.other("token");
+        let at_address = || self.clients.by_ip(ip(request))?.mac;
+        if token.is_none() && params.mac.is_none_or(|mac| at_address() == Some(mac)) {
+            return Ok(());
         }
-        facts
-    }
-
-    fn mac_of(&self, params: &Params, request: &BootRequest) -> Option<MacAddress> {
-        params.mac.or_else(|| self.clients.by_ip(ip(request))?.mac)
+        let identity = Identity::of(facts);
+        let checked = self.tokens.check(token, &identity, SystemTime::now());
+        checked.map(|_| ())
     }
 
     fn ca_pem(&self) -> BootResponse {
@@ -197,9 +176,12 @@ impl BootPages {
     }
 
     /// iPXE runs a script whatever its path, but looks at no body of an error: it gets a 200.
+    /// Whoever else asks for a machine's own page gets the script as well.
     fn refuse(&self, request: &BootRequest, status: u16, reason: Reason) -> BootResponse {
         let response = if is_ipxe(request) {
             text(200, script::refusal(&reason))
+        } else if status == 403 {
+            text(status, script::refusal(&reason))
         } else {
             text(status, format!("{}: {}\n", reason.code, reason.text))
         };
@@ -228,20 +210,6 @@ impl BootPages {
     }
 }
 
-/// A machine that waits for its turn asks again after this time.
-const ASKS_AGAIN: Duration = Duration::from_secs(5);
-
-/// Whether large files follow the script by themselves. At a menu a person may take an hour to
-/// choose: then the first large file waits instead.
-fn boots_unattended(plan: &BootPlan) -> bool {
-    match plan {
-        BootPlan::Entry(_) => true,
-        BootPlan::Menu(menu) => menu.default.is_some() && !menu.timeout.is_zero(),
-        BootPlan::Ask(_, plan) => boots_unattended(plan),
-        BootPlan::Local | BootPlan::Wait(_) | BootPlan::Refer(_) | BootPlan::Refuse(_) => false,
-    }
-}
-
 const FRONT: &str = concat!(
     "bootstorm ",
     env!("CARGO_PKG_VERSION"),
@@ -259,36 +227,6 @@ fn text(status: u16, body: String) -> BootResponse {
         content_type: "text/plain; charset=utf-8",
         retry_after: None,
         body: body.into_bytes(),
-    }
-}
-
-fn happened(plan: &BootPlan, request: &BootRequest) -> What {
-    match plan {
-        BootPlan::Refuse(reason) => What::Refused {
-            protocol: protocol(request),
-            file: None,
-            reason: reason.clone(),
-        },
-        BootPlan::Ask(_, plan) => happened(plan, request),
-        BootPlan::Menu(_)
-        | BootPlan::Entry(_)
-        | BootPlan::Local
-        | BootPlan::Wait(_)
-        | BootPlan::Refer(_) => What::Script {
-            boots: plan.name().into(),
-        },
-    }
-}
-
-fn kind(plan: &BootPlan) -> &'static str {
-    match plan {
-        BootPlan::Menu(_) => "menu",
-        BootPlan::Entry(_) => "entry",
-        BootPlan::Local => "local",
-        BootPlan::Wait(_) => "wait",
-        BootPlan::Refer(_) => "referral",
-        BootPlan::Ask(_, plan) => kind(plan),
-        BootPlan::Refuse(reason) => reason.code,
     }
 }
 

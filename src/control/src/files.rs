@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use crate::ControlError;
-use crate::authority::Warning;
+use crate::authority::{Warning, issue};
 
 /// Mode of files that hold a key.
 pub(crate) const PRIVATE: u32 = 0o600;
@@ -37,6 +37,14 @@ pub(crate) const TOKEN: Codes = Codes {
     unwritable: "web.token-unwritable",
     damaged: "web.token-damaged",
     open: "web.token-open",
+};
+
+/// The secret behind tokens of boots.
+pub(crate) const BOOT_KEY: Codes = Codes {
+    unreadable: "boot.key-unreadable",
+    unwritable: "boot.key-unwritable",
+    damaged: "boot.key-damaged",
+    open: "boot.key-open",
 };
 
 /// More than any chain; a larger file is none.
@@ -89,6 +97,34 @@ pub(crate) fn read_private(
         }
     }
     Ok(text)
+}
+
+/// The text of a file that holds a secret; one that is not there is made of 32 random bytes in
+/// hexadecimal. Logs when others could read it.
+pub(crate) fn secret(path: &Path, codes: Codes) -> Result<String, ControlError> {
+    let mut warnings = Vec::new();
+    let text = match read_private(path, codes, &mut warnings)? {
+        Some(text) => text,
+        None => {
+            let text = format!("{}\n", random()?);
+            write(path, codes, &text, PRIVATE)?;
+            text
+        }
+    };
+    for warning in warnings {
+        tracing::warn!(code = warning.code, "{}", warning.text);
+    }
+    Ok(text)
+}
+
+fn random() -> Result<String, ControlError> {
+    use std::fmt::Write as _;
+    let mut bytes = [0; 32];
+    issue::random(&mut bytes)?;
+    Ok(bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    }))
 }
 
 /// A warning when others than the owner may read a file with a key in it.

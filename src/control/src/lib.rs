@@ -3,7 +3,9 @@
 
 mod admission;
 pub mod authority;
+mod boot_key;
 mod boot_pages;
+mod boots;
 pub mod classifier;
 pub mod clients;
 mod error;
@@ -14,7 +16,9 @@ pub mod web;
 
 pub use admission::{Admission, Place};
 pub use authority::{Authority, AuthorityConfig, Identity, OwnCertificate};
-pub use boot_pages::BootPages;
+pub use boot_key::tokens;
+pub use boot_pages::{BootPages, BootSeams};
+pub use boots::Boots;
 pub use classifier::Classifier;
 pub use clients::Clients;
 pub use error::ControlError;

@@ -1,18 +1,19 @@
-//! What people say of machines: names and assignments, kept in the store, obeyed by the policy.
+//! Machines that the store knows, and the snapshot of them that decisions are made from.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bootstorm_policy::{Machine, Policy};
+use bootstorm_policy::{Identity, Machine, Policy};
 use bootstorm_proto::types::MacAddress;
 use bootstorm_store::{
-    Edit, Filter, Hardware, Key, MACHINES_MAX, MachineRecord, Sighting, Store, StoreError,
+    Edit, Filter, Hardware, Key, LIMIT, MACHINES_MAX, MachineRecord, Sighting, Store, StoreError,
 };
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, broadcast, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::boots::{Boots, Who};
 use crate::clients::{Client, Clients, Update};
 
 /// The machines that the store knows.
@@ -20,69 +21,101 @@ use crate::clients::{Client, Clients, Update};
 pub struct Machines {
     store: Store,
     policy: Arc<Policy>,
-    /// One change at a time, so that the policy never goes back to an older list.
+    boots: Boots,
+    /// One change at a time, so that the snapshot never goes back to an older state.
     changing: Mutex<()>,
     known: watch::Sender<HashSet<MacAddress>>,
 }
 
 impl Machines {
-    /// Hands the stored assignments to the policy.
+    /// Hands what is stored to the policy; `boots` forgets machines that people decide anew for.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn open(store: Store, policy: Arc<Policy>) -> Result<Self, StoreError> {
-        let known = store
-            .load()
-            .await?
-            .into_iter()
-            .filter(MachineRecord::is_known);
-        let known = known.flat_map(|machine| machine.macs).collect();
+    pub async fn open(store: Store, policy: Arc<Policy>, boots: Boots) -> Result<Self, StoreError> {
         let machines = Self {
             store,
             policy,
+            boots,
             changing: Mutex::new(()),
-            known: watch::Sender::new(known),
+            known: watch::Sender::default(),
         };
-        machines.obey().await?;
+        machines.reload().await?;
         Ok(machines)
     }
 
-    /// Machines that booted here, or that somebody named or assigned something; changes when one
-    /// more does.
+    /// Machines that booted here, or that somebody said something of; changes when one more does.
     #[must_use]
     pub fn known(&self) -> watch::Receiver<HashSet<MacAddress>> {
         self.known.subscribe()
     }
 
-    /// Says what a machine boots: an entry's id, `local`, `menu`, or nothing of its own.
+    /// Changes a machine by `edits`, which are told how it was; one that nobody knows is made when
+    /// the key is its address or GUID. It holds from the next decision on.
     ///
     /// # Errors
     /// What the database says; then nothing has changed.
-    pub async fn assign(&self, mac: MacAddress, boot: Option<&str>) -> Result<(), StoreError> {
+    pub async fn change(
+        &self,
+        key: &Key,
+        edits: impl FnOnce(Option<&MachineRecord>) -> Vec<Edit>,
+    ) -> Result<MachineRecord, StoreError> {
         let _turn = self.changing.lock().await;
-        let edit = Edit::Boot(boot.map(str::to_owned));
-        self.store.change(&Key::Mac(mac), &[edit]).await?;
-        self.knows([mac]);
-        self.obey().await
+        let before = self.store.machine(key).await?;
+        let edits = edits(before.as_ref());
+        let now = self.store.change(key, &edits).await?;
+        self.take_in(before.as_ref(), &now);
+        if edits.iter().any(begins_anew) {
+            self.boots.forget(Who::Machine(now.id));
+        }
+        Ok(now)
     }
 
-    /// Names a machine for people.
+    /// Forgets a machine. `false`: there was none.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn rename(&self, mac: MacAddress, name: Option<&str>) -> Result<(), StoreError> {
-        let edit = Edit::Name(name.map(str::to_owned));
-        self.store.change(&Key::Mac(mac), &[edit]).await?;
-        self.knows([mac]);
-        Ok(())
+    pub async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
+        let _turn = self.changing.lock().await;
+        let Some(before) = self.store.machine(key).await? else {
+            return Ok(false);
+        };
+        let is_gone = self.store.remove(&Key::Id(before.id)).await?;
+        self.policy.machines().remove(&snapshot(&before));
+        Ok(is_gone)
+    }
+
+    /// Takes what a machine is to boot once. `None`: there is no such order any more.
+    ///
+    /// # Errors
+    /// What the database says; then the order may be taken or not.
+    pub async fn take_once(&self, machine: i64) -> Result<Option<String>, StoreError> {
+        // A long list that comes in takes longer than a machine waits for its script.
+        let Ok(_turn) = timeout(LIMIT, self.changing.lock()).await else {
+            let database = self.store.location().clone();
+            let waited = LIMIT;
+            return Err(StoreError::Locked { database, waited });
+        };
+        let key = Key::Id(machine);
+        let Some(before) = self.store.machine(&key).await? else {
+            return Ok(None);
+        };
+        let taken = match &before.once {
+            Some(once) => self.store.take_once(machine, once.at).await?,
+            None => None,
+        };
+        if let Some(now) = self.store.machine(&key).await? {
+            self.take_in(Some(&before), &now);
+        }
+        Ok(taken)
     }
 
     /// One machine.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn get(&self, mac: MacAddress) -> Result<Option<MachineRecord>, StoreError> {
-        self.store.machine(&Key::Mac(mac)).await
+    pub async fn get(&self, key: &Key) -> Result<Option<MachineRecord>, StoreError> {
+        self.store.machine(key).await
     }
 
     /// Machines behind `after`, in the order of their numbers.
@@ -91,10 +124,17 @@ impl Machines {
     /// What the database says.
     pub async fn page(
         &self,
+        filter: &Filter,
         after: Option<i64>,
         limit: u32,
     ) -> Result<Vec<MachineRecord>, StoreError> {
-        self.store.machines(&Filter::default(), after, limit).await
+        self.store.machines(filter, after, limit).await
+    }
+
+    /// Ends the connections to the store.
+    #[cfg(test)]
+    pub(crate) async fn close(&self) {
+        self.store.clone().close().await;
     }
 
     /// Notes in the store which machines were seen, every two seconds, until the table ends. An
@@ -124,11 +164,17 @@ impl Machines {
 
     async fn note(&self, seen: &mut HashMap<MacAddress, Sighting>) {
         let batch: Vec<_> = seen.drain().map(|(_, sighting)| sighting).collect();
-        self.knows(batch.iter().filter(|s| s.has_booted).filter_map(|s| s.mac));
+        let booted = batch.iter().filter(|s| s.has_booted);
+        let booted: Vec<_> = booted.filter_map(|s| s.mac).collect();
+        self.knows(booted.iter().copied());
         if batch.is_empty() {
             return;
         }
-        if let Err(error) = self.store.seen(&batch).await {
+        let noted = async {
+            self.store.seen(&batch).await?;
+            self.meet(&booted).await
+        };
+        if let Err(error) = noted.await {
             tracing::warn!(
                 code = error.code(),
                 machines = batch.len(),
@@ -137,6 +183,44 @@ impl Machines {
         }
     }
 
+    /// Tells the policy of machines that booted here for the first time.
+    async fn meet(&self, booted: &[MacAddress]) -> Result<(), StoreError> {
+        for mac in booted {
+            let identity = Identity {
+                mac: Some(*mac),
+                ..Identity::default()
+            };
+            let held = self.policy.machines().find(&identity);
+            if held.is_some_and(|machine| machine.known) {
+                continue;
+            }
+            let _turn = self.changing.lock().await;
+            if let Some(record) = self.store.machine(&Key::Mac(*mac)).await? {
+                self.take_in(None, &record);
+            }
+        }
+        Ok(())
+    }
+
+    async fn reload(&self) -> Result<(), StoreError> {
+        let _turn = self.changing.lock().await;
+        let records = self.store.load().await?;
+        let known = || records.iter().filter(|record| record.is_known());
+        let macs = known().flat_map(|record| record.macs.iter().copied());
+        self.known.send_replace(macs.collect());
+        self.policy.machines().set_all(known().map(snapshot));
+        Ok(())
+    }
+
+    fn take_in(&self, before: Option<&MachineRecord>, now: &MachineRecord) {
+        let before = before.map(snapshot);
+        self.policy.machines().set(before.as_ref(), snapshot(now));
+        if now.is_known() {
+            self.knows(now.macs.iter().copied());
+        }
+    }
+
+    /// A machine that is forgotten stays known until the next start.
     fn knows(&self, machines: impl IntoIterator<Item = MacAddress>) {
         self.known.send_if_modified(|known| {
             let before = known.len();
@@ -145,30 +229,29 @@ impl Machines {
             known.len() > before
         });
     }
-
-    async fn obey(&self) -> Result<(), StoreError> {
-        let machines = self.store.load().await?;
-        let known = machines.into_iter().filter(MachineRecord::is_known);
-        self.policy.machines().set_all(known.map(snapshot));
-        Ok(())
-    }
 }
 
 const FLUSH: Duration = Duration::from_secs(2);
 
-fn snapshot(record: MachineRecord) -> Machine {
+/// People decided anew what it boots: what it did before does not count.
+const fn begins_anew(edit: &Edit) -> bool {
+    matches!(edit, Edit::Boot(_) | Edit::Once(_) | Edit::Held(_))
+}
+
+/// What decisions need of a machine.
+fn snapshot(record: &MachineRecord) -> Machine {
     Machine {
         id: record.id,
-        known: record.is_known(),
-        name: record.name,
+        name: record.name.clone(),
         guid: record.guid,
-        macs: record.macs,
-        serial: record.hardware.serial,
-        tags: record.tags,
-        values: record.values,
-        boot: record.boot,
-        once: record.once.map(|once| once.boot),
+        macs: record.macs.clone(),
+        serial: record.hardware.serial.clone(),
+        tags: record.tags.clone(),
+        values: record.values.clone(),
+        boot: record.boot.clone(),
+        once: record.once.as_ref().map(|once| once.boot.clone()),
         held: record.held.is_some(),
+        known: record.is_known(),
     }
 }
 
@@ -178,9 +261,9 @@ fn take_note(seen: &mut HashMap<MacAddress, Sighting>, client: &Client) {
     let before = seen.get(&mac).is_some_and(|sighting| sighting.has_booted);
     let sighting = Sighting {
         mac: Some(mac),
-        hardware: Hardware::default(),
         guid: client.guid,
         arch: client.arch,
+        hardware: Hardware::default(),
         phase: client.phase.name().to_owned(),
         has_booted: before || client.has_booted(),
         at: client.last_seen,

@@ -6,7 +6,6 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::ControlError;
-use crate::authority::issue;
 use crate::files::{self, TOKEN};
 
 /// The admin token. Only its digest is kept.
@@ -24,18 +23,7 @@ impl AdminToken {
     /// A file that cannot be read or written, or is too short to be a secret.
     pub fn open(data: &Path) -> Result<Self, ControlError> {
         let path = data.join("admin.token");
-        let mut warnings = Vec::new();
-        let text = match files::read_private(&path, TOKEN, &mut warnings)? {
-            Some(text) => text,
-            None => {
-                let text = format!("{}\n", make()?);
-                files::write(&path, TOKEN, &text, files::PRIVATE)?;
-                text
-            }
-        };
-        for warning in warnings {
-            tracing::warn!(code = warning.code, "{}", warning.text);
-        }
+        let text = files::secret(&path, TOKEN)?;
         let token = text.trim();
         if token.len() < LENGTH_MIN || token.contains(char::is_whitespace) {
             return Err(ControlError::Token {
@@ -64,16 +52,6 @@ impl AdminToken {
 
 /// An owner may write a token of their own, but not a guessable one.
 const LENGTH_MIN: usize = 32;
-
-fn make() -> Result<String, ControlError> {
-    use std::fmt::Write as _;
-    let mut bytes = [0; 32];
-    issue::random(&mut bytes)?;
-    Ok(bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
-}
 
 #[cfg(test)]
 mod tests {

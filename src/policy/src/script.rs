@@ -53,6 +53,16 @@ pub fn refusal(reason: &Reason) -> String {
     script.render()
 }
 
+/// The script that shows a reason and goes on to the next boot device at once.
+#[must_use]
+pub fn to_disk(reason: &Reason) -> String {
+    let mut script = Script::new();
+    script.comment("bootstorm: local");
+    script.echo(&format!("[{}] {}", reason.code, reason.text));
+    script.exit(NEXT_DEVICE);
+    script.render()
+}
+
 struct Writer<'a> {
     script: Script,
     urls: &'a Urls,

@@ -13,10 +13,10 @@ use anyhow::Context as _;
 use bootstorm_catalog::Catalog;
 use bootstorm_config::{Config, KernelTls, ListenAt};
 use bootstorm_control::{
-    About, AdminToken, Admission, Authority, AuthorityConfig, BootPages, Clients, Machines,
-    OwnCertificate, Place, Web, WebConfig, WebSeams,
+    About, AdminToken, Admission, Authority, AuthorityConfig, BootPages, BootSeams, Boots, Clients,
+    Machines, OwnCertificate, Place, Web, WebConfig, WebSeams,
 };
-use bootstorm_engine::handoff::{Ask, Decide, Replies};
+use bootstorm_engine::handoff::{Ask, Decide};
 use bootstorm_engine::pacing::{Pacing, Turn};
 use bootstorm_engine::tls::{TlsOptions, resolving_config};
 use bootstorm_engine::{Engine, Opened, Seams};
@@ -105,13 +105,23 @@ impl Server {
             heard,
         } = Privileged::open(&config)?;
         let store = Store::open(&Location::in_folder(&config.data)).await?;
-        let machines = Machines::open(store.clone(), Arc::clone(&shared.policy)).await?;
-        let machines = Arc::new(machines);
+        let boots = Boots::new(config.policy.loop_limit);
+        let machines = open_machines(&store, &shared.policy, &boots).await?;
         let clients = Clients::start(heard, Arc::clone(&shared.metrics))?;
-        let mut known = machines.known();
-        classifier.know(known.borrow_and_update().iter().copied());
+        let pages = BootPages::new(BootSeams {
+            policy: Arc::clone(&shared.policy),
+            clients: clients.clone(),
+            authority: Arc::clone(&shared.authority),
+            machines: Arc::clone(&machines),
+            boots,
+            tokens: bootstorm_control::tokens(&config.data)?,
+            events: shared.events.clone(),
+            metrics: Arc::clone(&shared.metrics),
+        });
+        let known = machines.known();
+        classifier.know(known.borrow().iter().copied());
         classifier.join(&engine);
-        let engine = start_engine(engine, asks, &shared, &clients)?;
+        let engine = start_engine(engine, asks, pages)?;
         tokio::spawn(follow(Arc::clone(&classifier), known));
         let web = match config.listen.web.address() {
             None => None,
@@ -344,24 +354,28 @@ impl Privileged {
     }
 }
 
-fn start_engine(
-    engine: Opened,
-    asks: Receiver<Ask>,
-    shared: &Shared,
-    clients: &Clients,
-) -> anyhow::Result<Engine> {
+async fn open_machines(
+    store: &Store,
+    policy: &Arc<Policy>,
+    boots: &Boots,
+) -> anyhow::Result<Arc<Machines>> {
+    let (policy, boots) = (Arc::clone(policy), boots.clone());
+    let machines = Machines::open(store.clone(), policy, boots).await?;
+    Ok(Arc::new(machines))
+}
+
+/// Scripts, certificates and reports are made by threads of their own: a slow one delays no packet.
+fn start_engine(engine: Opened, asks: Receiver<Ask>, pages: BootPages) -> anyhow::Result<Engine> {
     let engine = engine
         .start()
         .map_err(|error| anyhow::anyhow!("{error} [{}]", error.code()))?;
-    let pages = BootPages::new(
-        Arc::clone(&shared.policy),
-        clients.clone(),
-        Arc::clone(&shared.authority),
-        shared.events.clone(),
-        Arc::clone(&shared.metrics),
-    )
-    .admitted_by(Arc::new(Turns(Arc::clone(engine.pacing()))));
-    answer_asks(asks, engine.replies(), pages)?;
+    let requests = asks.into_iter().map(|ask| (ask.ticket, ask.request));
+    let replies = engine.replies();
+    let pages = pages.admitted_by(Arc::new(Turns(Arc::clone(engine.pacing()))));
+    pages.serve(requests, move |ticket, response| {
+        // A worker that is gone has no client waiting any more.
+        let _ = replies.send(ticket, response);
+    })?;
     Ok(engine)
 }
 
@@ -395,20 +409,6 @@ fn authority_config(config: &Config) -> AuthorityConfig {
             ca: None,
         }),
     }
-}
-
-/// Scripts, certificates and reports are made by a thread of their own: a slow one delays no
-/// packet.
-fn answer_asks(asks: Receiver<Ask>, replies: Replies, pages: BootPages) -> anyhow::Result<()> {
-    std::thread::Builder::new()
-        .name("boot-pages".to_owned())
-        .spawn(move || {
-            for ask in asks {
-                // A worker that is gone has no client waiting any more.
-                let _ = replies.send(ask.ticket, pages.respond(&ask.request));
-            }
-        })?;
-    Ok(())
 }
 
 fn start_ingest(config: &Config, shared: &Shared) -> anyhow::Result<Ingest> {

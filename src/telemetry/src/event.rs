@@ -137,6 +137,8 @@ pub enum What {
     Script {
         /// What it boots, as shown in the menu: an entry's id, `menu` or `local`.
         boots: Arc<str>,
+        /// Why it boots that and not what it was assigned.
+        because: Option<Reason>,
     },
     /// The machine itself, or what booted on it, says how it went.
     Reported {

@@ -1,24 +1,35 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bootstorm_catalog::{Catalog, Entry, EntryKind, Snapshot};
 use bootstorm_config::Config;
-use bootstorm_policy::{Machine, Ports, Rules};
+use bootstorm_policy::{Ports, Rules};
 use bootstorm_proto::dhcp::{Asker, ClientFacts};
 use bootstorm_proto::types::ClientArch;
+use bootstorm_store::{Edit, Key, Location, Store};
 use crossbeam_channel::{Receiver, bounded};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
 
 use super::*;
+use crate::Place;
 
-struct Lab {
-    pages: BootPages,
+mod own;
+
+pub(super) use own::order;
+
+pub(super) struct Lab {
+    pub(super) pages: BootPages,
     policy: Arc<Policy>,
     events: Receiver<BootEvent>,
+    pub(super) runtime: Runtime,
+    _data: TempDir,
 }
 
-const MAC: &str = "52:54:00:00:00:01";
+pub(super) const MAC: &str = "52:54:00:00:00:01";
 
 /// A server with one entry, which overheard that 10.0.0.5 belongs to [`MAC`].
-fn lab() -> Lab {
+pub(super) fn lab() -> Lab {
     let kind = EntryKind::Efi {
         program: "tool.efi".to_owned(),
         args: String::new(),
@@ -40,17 +51,32 @@ fn lab() -> Lab {
         seen(What::Leased),
     ]);
     let (sender, events) = bounded(8);
-    let pages = BootPages::new(
-        Arc::clone(&policy),
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let boots = Boots::new(3);
+    let machines = runtime.block_on(async {
+        let store = Store::open(&Location::in_folder(data.path()))
+            .await
+            .unwrap();
+        let machines = Machines::open(store, Arc::clone(&policy), boots.clone());
+        Arc::new(machines.await.unwrap())
+    });
+    let pages = BootPages::new(BootSeams {
+        policy: Arc::clone(&policy),
         clients,
-        crate::authority::for_tests(),
-        sender,
-        Arc::new(Metrics::new()),
-    );
+        authority: crate::authority::for_tests(),
+        machines,
+        boots,
+        tokens: Tokens::new(&[7; 32]),
+        events: sender,
+        metrics: Arc::new(Metrics::new()),
+    });
     Lab {
         pages,
         policy,
         events,
+        runtime,
+        _data: data,
     }
 }
 
@@ -64,7 +90,7 @@ fn heard() -> ClientFacts {
     facts
 }
 
-fn request(method: Method, path: &str, query: &str) -> BootRequest {
+pub(super) fn request(method: Method, path: &str, query: &str) -> BootRequest {
     let local: SocketAddr = "[::ffff:10.0.0.9]:8080".parse().unwrap();
     BootRequest {
         client: "[::ffff:10.0.0.5]:4711".parse().unwrap(),
@@ -79,22 +105,33 @@ fn request(method: Method, path: &str, query: &str) -> BootRequest {
     }
 }
 
-fn body(response: &BootResponse) -> &str {
+pub(super) fn body(response: &BootResponse) -> &str {
     std::str::from_utf8(&response.body).unwrap()
 }
 
 impl Lab {
+    /// The answer, whatever it takes.
+    fn respond(&self, request: &BootRequest) -> BootResponse {
+        match self.pages.respond(request) {
+            Page::Ready(response) => response,
+            Page::Waits(waits) => self.runtime.block_on(self.pages.wait(request, waits)),
+        }
+    }
+
+    /// People say something of the machine.
+    pub(super) fn edit(&self, edit: Edit) {
+        let key = Key::Mac(MAC.parse().unwrap());
+        let changed = self.pages.machines.change(&key, |_| vec![edit]);
+        self.runtime.block_on(changed).unwrap();
+    }
+
     fn assign(&self, boot: &str) {
-        self.policy.machines().set_all([Machine {
-            macs: vec![MAC.parse().unwrap()],
-            boot: Some(boot.to_owned()),
-            ..Machine::default()
-        }]);
+        self.edit(Edit::Boot(Some(boot.to_owned())));
     }
 
     fn boots(&self) -> Option<String> {
         match self.events.try_recv().ok()?.what {
-            What::Script { boots } => Some(boots.to_string()),
+            What::Script { boots, .. } => Some(boots.to_string()),
             other => panic!("{other:?}"),
         }
     }
@@ -104,7 +141,7 @@ impl Lab {
 fn every_door_leads_to_the_same_script() {
     let lab = lab();
     let query = format!("mac={MAC}&arch=7");
-    let wanted = lab.pages.respond(&request(Method::Get, "/boot", &query));
+    let wanted = lab.respond(&request(Method::Get, "/boot", &query));
     assert_eq!(wanted.status, 200);
     assert_eq!(wanted.content_type, "text/plain; charset=utf-8");
     assert!(body(&wanted).starts_with("#!ipxe\n"), "{}", body(&wanted));
@@ -117,25 +154,25 @@ fn every_door_leads_to_the_same_script() {
         "/autoexec.ipxe",
         "/",
     ] {
-        let found = lab.pages.respond(&request(Method::Get, path, &query));
+        let found = lab.respond(&request(Method::Get, path, &query));
         assert_eq!(found, wanted, "{path}");
     }
     let mut post = request(Method::Post, "/boot", "");
     post.body = query.into_bytes();
-    assert_eq!(lab.pages.respond(&post), wanted);
+    assert_eq!(lab.respond(&post), wanted);
 }
 
 #[test]
 fn the_script_is_that_of_the_machine() {
     let lab = lab();
     let query = format!("mac={MAC}");
-    let _ = lab.pages.respond(&request(Method::Get, "/boot", &query));
+    let _ = lab.respond(&request(Method::Get, "/boot", &query));
     assert_eq!(lab.boots().as_deref(), Some("menu"));
     lab.assign("tool");
-    let _ = lab.pages.respond(&request(Method::Get, "/boot", &query));
+    let _ = lab.respond(&request(Method::Get, "/boot", &query));
     assert_eq!(lab.boots().as_deref(), Some("tool"));
     lab.assign("local");
-    let _ = lab.pages.respond(&request(Method::Get, "/boot", &query));
+    let _ = lab.respond(&request(Method::Get, "/boot", &query));
     assert_eq!(lab.boots().as_deref(), Some("local"));
 }
 
@@ -143,17 +180,15 @@ fn the_script_is_that_of_the_machine() {
 fn a_machine_that_says_nothing_is_known_by_its_address() {
     let lab = lab();
     lab.assign("tool");
-    let _ = lab
-        .pages
-        .respond(&request(Method::Get, "/autoexec.ipxe", ""));
+    let _ = lab.respond(&request(Method::Get, "/autoexec.ipxe", ""));
     let event = lab.events.try_recv().unwrap();
     assert_eq!(event.mac, MAC.parse().ok());
     assert_eq!(event.ip, "10.0.0.5".parse().ok());
-    assert!(matches!(event.what, What::Script { boots } if &*boots == "tool"));
+    assert!(matches!(event.what, What::Script { boots, .. } if &*boots == "tool"));
 
     let mut stranger = request(Method::Get, "/autoexec.ipxe", "");
     stranger.client = "10.0.0.6:4711".parse().unwrap();
-    let response = lab.pages.respond(&stranger);
+    let response = lab.respond(&stranger);
     assert!(
         body(&response).contains("${netX/mac"),
         "{}",
@@ -183,16 +218,16 @@ fn what_the_machine_says_goes_before_what_was_seen() {
     let lab = lab();
     lab.assign("tool");
     let other = request(Method::Get, "/boot", "mac=52:54:00:00:00:99");
-    let _ = lab.pages.respond(&other);
+    let _ = lab.respond(&other);
     let event = lab.events.try_recv().unwrap();
     assert_eq!(event.mac, "52:54:00:00:00:99".parse().ok());
-    assert!(matches!(event.what, What::Script { boots } if &*boots == "menu"));
+    assert!(matches!(event.what, What::Script { boots, .. } if &*boots == "menu"));
 }
 
 #[test]
 fn a_look_by_head_is_no_boot() {
     let lab = lab();
-    let response = lab.pages.respond(&request(Method::Head, "/boot", ""));
+    let response = lab.respond(&request(Method::Head, "/boot", ""));
     assert_eq!(response.status, 200);
     assert!(lab.events.try_recv().is_err());
 }
@@ -200,10 +235,10 @@ fn a_look_by_head_is_no_boot() {
 #[test]
 fn the_ca_comes_as_pem_and_as_der() {
     let lab = lab();
-    let pem = lab.pages.respond(&request(Method::Get, "/ca.crt", ""));
+    let pem = lab.respond(&request(Method::Get, "/ca.crt", ""));
     assert_eq!(pem.content_type, "application/x-pem-file");
     assert!(body(&pem).starts_with("-----BEGIN CERTIFICATE-----\n"));
-    let der = lab.pages.respond(&request(Method::Get, "/ca.der", ""));
+    let der = lab.respond(&request(Method::Get, "/ca.der", ""));
     assert_eq!(der.content_type, "application/pkix-cert");
     let identity = lab.pages.authority.identity();
     assert_eq!(der.body, identity.chain[1].to_vec());
@@ -213,18 +248,16 @@ fn the_ca_comes_as_pem_and_as_der() {
 fn a_machine_reports_how_it_went() {
     let lab = lab();
     let query = "state=failed&text=no%20disk%0a";
-    let response = lab
-        .pages
-        .respond(&request(Method::Get, "/boot/report", query));
+    let response = lab.respond(&request(Method::Get, "/boot/report", query));
     assert_eq!((response.status, body(&response)), (200, "ok\n"));
     let event = lab.events.try_recv().unwrap();
     assert_eq!(event.mac, MAC.parse().ok());
     assert!(matches!(event.what, What::Reported { done: false, text } if &*text == "no disk"));
     let mut post = request(Method::Post, "/boot/report", "");
-    post.body = b"state=finished&mac=52-54-00-00-00-07".to_vec();
-    let _ = lab.pages.respond(&post);
+    post.body = b"state=finished&mac=52-54-00-00-00-01".to_vec();
+    let _ = lab.respond(&post);
     let event = lab.events.try_recv().unwrap();
-    assert_eq!(event.mac, "52:54:00:00:00:07".parse().ok());
+    assert_eq!(event.mac, MAC.parse().ok());
     assert!(matches!(event.what, What::Reported { done: true, .. }));
 }
 
@@ -249,7 +282,7 @@ fn ipxe_is_told_an_error_as_a_script() {
         ),
     ] {
         let mut asked = request(method, path, query);
-        let script = lab.pages.respond(&asked);
+        let script = lab.respond(&asked);
         assert_eq!(script.status, 200);
         assert!(body(&script).starts_with("#!ipxe\n"), "{}", body(&script));
         assert!(body(&script).contains(code), "{}", body(&script));
@@ -258,7 +291,7 @@ fn ipxe_is_told_an_error_as_a_script() {
         assert!(matches!(event.what, What::Refused { reason, .. } if reason.code == code));
 
         asked.user_agent = "curl/8".to_owned();
-        let plain = lab.pages.respond(&asked);
+        let plain = lab.respond(&asked);
         assert_eq!(plain.status, status);
         assert!(body(&plain).starts_with(code), "{}", body(&plain));
         assert_eq!(body(&plain).lines().count(), 1, "{}", body(&plain));
@@ -269,7 +302,7 @@ fn ipxe_is_told_an_error_as_a_script() {
 #[test]
 fn the_script_of_an_error_waits_and_goes_on_to_the_next_device() {
     let lab = lab();
-    let response = lab.pages.respond(&request(Method::Get, "/nothing", ""));
+    let response = lab.respond(&request(Method::Get, "/nothing", ""));
     insta::assert_snapshot!(body(&response));
 }
 
@@ -279,7 +312,7 @@ fn the_menu_is_written_for_the_host_that_was_asked() {
     let mut asked = request(Method::Get, "/boot", &format!("mac={MAC}&arch=7"));
     asked.host = "Boot.Test:8050".to_owned();
     asked.secure = true;
-    let response = lab.pages.respond(&asked);
+    let response = lab.respond(&asked);
     insta::assert_snapshot!(body(&response));
 }
 
@@ -289,7 +322,7 @@ fn browsers_and_firmware_get_a_short_text() {
     for agent in ["UefiHttpBoot/1.0", "Mozilla/5.0", ""] {
         let mut asked = request(Method::Get, "/", "");
         asked.user_agent = agent.to_owned();
-        let response = lab.pages.respond(&asked);
+        let response = lab.respond(&asked);
         assert!(body(&response).starts_with("bootstorm "), "{agent}");
         assert!(lab.events.try_recv().is_err());
     }
@@ -299,7 +332,7 @@ fn browsers_and_firmware_get_a_short_text() {
 fn a_full_queue_of_events_holds_nobody_up() {
     let lab = lab();
     for _ in 0..20 {
-        let response = lab.pages.respond(&request(Method::Get, "/boot", ""));
+        let response = lab.respond(&request(Method::Get, "/boot", ""));
         assert_eq!(response.status, 200);
     }
     assert_eq!(lab.pages.metrics.planes.events_dropped.get(), 12);
@@ -311,7 +344,7 @@ fn a_hostile_form_ends_in_a_script() {
     let mut post = request(Method::Post, "/boot", "mac=zz&uuid=%%%&arch=99999999");
     post.body = (0..=255_u8).cycle().take(60_000).collect();
     post.host = "a\r\nb".to_owned();
-    let response = lab.pages.respond(&post);
+    let response = lab.respond(&post);
     assert!(body(&response).starts_with("#!ipxe\n"));
     assert!(!body(&response).contains('\r'));
 }
@@ -347,7 +380,7 @@ fn a_machine_beyond_the_cap_waits_by_script_and_then_boots() {
     let lab = lab_with_door(2);
     lab.assign("tool");
     let query = format!("mac={MAC}&arch=7");
-    let ask = || lab.pages.respond(&request(Method::Get, "/boot", &query));
+    let ask = || lab.respond(&request(Method::Get, "/boot", &query));
     for number in [2, 1] {
         let response = ask();
         assert_eq!(response.status, 200);
@@ -369,7 +402,7 @@ fn a_machine_beyond_the_cap_waits_by_script_and_then_boots() {
 #[test]
 fn whoever_fetches_nothing_large_by_itself_is_not_asked_to_wait() {
     let lab = lab_with_door(9);
-    let get = |query: &str| lab.pages.respond(&request(Method::Get, "/boot", query));
+    let get = |query: &str| lab.respond(&request(Method::Get, "/boot", query));
     let query = format!("mac={MAC}");
     assert!(body(&get(&query)).contains("menu"), "a person chooses");
     lab.assign("local");
@@ -377,6 +410,6 @@ fn whoever_fetches_nothing_large_by_itself_is_not_asked_to_wait() {
     lab.assign("tool");
     let mut browser = request(Method::Get, "/boot", &query);
     browser.user_agent = "Mozilla/5.0".to_owned();
-    assert!(!body(&lab.pages.respond(&browser)).contains("pacing"));
+    assert!(!body(&lab.respond(&browser)).contains("pacing"));
     assert!(body(&get(&query)).contains("pacing.queued"));
 }

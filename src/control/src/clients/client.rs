@@ -210,6 +210,13 @@ impl Client {
         self.bytes > 0 || self.entry.is_some()
     }
 
+    /// It began to load something in the boot that got its script at `began`.
+    pub(crate) fn has_loaded_since(&self, began: SystemTime) -> bool {
+        let later = self.timeline.iter().skip_while(|step| step.at < began);
+        let mut of_boot = later.take_while(|step| step.kind != "asked");
+        of_boot.any(|step| ["started", "finished"].contains(&step.kind))
+    }
+
     pub(super) fn takes_address(&mut self, ip: IpAddr) -> Option<IpAddr> {
         if self.addresses.first() == Some(&ip) {
             return None;
@@ -243,16 +250,19 @@ impl Client {
                 let ip = event.ip.map(|ip| ip.to_string()).unwrap_or_default();
                 Some(step(at, "leased", ip))
             }
-            What::Script { boots } => {
+            What::Script { boots, because } => {
                 self.entry = Some(Arc::clone(boots));
-                self.reason = None;
+                self.reason = because.clone();
                 let phase = if &**boots == "local" {
                     Phase::Finished
                 } else {
                     Phase::Script
                 };
                 self.enter(phase, at);
-                Some(step(at, "script", &**boots))
+                Some(match because {
+                    Some(reason) => self::because(at, "script", reason),
+                    None => step(at, "script", &**boots),
+                })
             }
             What::Queued { place, of } => Some(self.queued(*place, *of, at)),
             What::Reported { done, text } => Some(self.reported(*done, text, at)),

@@ -126,9 +126,14 @@ impl Clients {
     pub(crate) fn feed(events: impl IntoIterator<Item = BootEvent>) -> Self {
         let clients = Self::new(CLIENTS_MAX, broadcast::Sender::new(1).downgrade());
         for event in events {
-            let _ = clients.shared.table().apply(&event);
+            clients.happens(event);
         }
         clients
+    }
+
+    #[cfg(test)]
+    pub(crate) fn happens(&self, event: BootEvent) {
+        let _ = self.shared.table().apply(&event);
     }
 }
 

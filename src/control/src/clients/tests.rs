@@ -70,6 +70,7 @@ fn finished(id: u64, bytes: u64) -> What {
 fn script(boots: &str) -> What {
     What::Script {
         boots: boots.into(),
+        because: None,
     }
 }
 

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::api::{self, Answer, ReasonView};
+use super::body;
 use super::router::Shared;
 use crate::classifier::{Attachment, Classifier, Dropped};
 
@@ -106,7 +107,7 @@ pub(super) async fn machine(
     State(shared): State<Arc<Shared>>,
     Path(text): Path<String>,
 ) -> Answer<StandingView> {
-    let mac = api::mac(&text)?;
+    let mac = body::mac(&text)?;
     let standing = shared.seams.classifier.standing(mac);
     Ok(Json(StandingView {
         mac: mac.to_string(),

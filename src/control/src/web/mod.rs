@@ -2,8 +2,10 @@
 
 mod api;
 mod auth;
+mod body;
 mod classifier;
 mod connection;
+mod machines;
 mod problem;
 mod router;
 mod stream;

@@ -7,7 +7,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post, put};
 use axum::{Extension, Router};
 use bootstorm_telemetry::metrics;
 use tokio::sync::watch;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::auth::Auth;
 use super::connection::Peer;
 use super::problem::Problem;
-use super::{WebSeams, api, classifier, stream};
+use super::{WebSeams, api, classifier, machines, stream};
 
 /// What handlers share.
 #[derive(Debug)]
@@ -47,16 +47,33 @@ pub(super) fn router(seams: WebSeams, stopped: watch::Receiver<bool>) -> Router 
         .route("/api/v1/entries", get(api::entries))
         .route("/api/v1/classifier", get(classifier::classifier))
         .route("/api/v1/classifier/{mac}", get(classifier::machine))
-        .route("/api/v1/machines", get(api::machines))
-        .route(
-            "/api/v1/machines/{mac}",
-            get(api::machine).put(api::put_machine),
-        )
+        .merge(machine_routes())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), door))
         .with_state(shared)
+}
+
+fn machine_routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/api/v1/machines", get(machines::list).post(machines::add))
+        .route(
+            "/api/v1/machines/{id}",
+            get(machines::show)
+                .put(machines::change)
+                .delete(machines::remove),
+        )
+        .route(
+            "/api/v1/machines/{id}/reimage",
+            post(machines::reimage).delete(machines::no_reimage),
+        )
+        .route("/api/v1/machines/{id}/hold", post(machines::hold))
+        .route("/api/v1/machines/{id}/release", post(machines::release))
+        .route(
+            "/api/v1/machines/{id}/tags/{tag}",
+            put(machines::tag).delete(machines::no_tag),
+        )
 }
 
 /// Admission, time limit, headers and counting, for every request.
@@ -120,7 +137,7 @@ async fn front() -> &'static str {
          /api/v1/clients/MAC    one of them with its history\n\
          /api/v1/events         the same as server-sent events\n\
          /api/v1/entries        what can be booted\n\
-         /api/v1/machines       machines of the database; PUT /api/v1/machines/MAC assigns\n\
+         /api/v1/machines       machines of the database; PUT /api/v1/machines/ID assigns\n\
          /api/v1/classifier     packets that were passed and dropped, and by which rules\n\
          /metrics               OpenMetrics\n\
          /healthz               ok\n"

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use bootstorm_config::Config;
 use bootstorm_policy::{BootPlan, Facts, Policy, Ports, Rules};
-use bootstorm_store::{Location, Store};
+use bootstorm_store::{Key, Location, Store};
 use bootstorm_telemetry::event::{BootEvent, Reason, What};
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
@@ -15,10 +15,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::*;
+use crate::Boots;
 use lab::{MAC, lab, talk, until};
 
 mod classifier;
 mod lab;
+mod machines;
 
 #[tokio::test]
 async fn only_health_and_local_metrics_are_open() {
@@ -160,9 +162,9 @@ async fn wrong_methods_are_told_which_are_right() {
     for (method, path, allow) in [
         ("POST", "/api/v1/clients", "allow: get,head"),
         (
-            "DELETE",
+            "PATCH",
             "/api/v1/machines/52:54:00:00:00:01",
-            "allow: get,head,put",
+            "allow: get,head,put,delete",
         ),
         ("OPTIONS", "/healthz", "allow: get,head"),
     ] {
@@ -264,7 +266,7 @@ async fn bad_questions_are_answered_with_a_code() {
             "web.unknown-client",
         ),
         ("/api/v1/machines?cursor=zz", 400, "web.bad-query"),
-        ("/api/v1/machines/zz", 400, "web.bad-mac"),
+        ("/api/v1/machines/zz", 404, "web.unknown-machine"),
         ("/api/v2/clients", 404, "web.not-found"),
     ] {
         let response = lab.get(path).await;
@@ -316,8 +318,9 @@ async fn an_assignment_is_kept_and_obeyed() {
 
     let list = lab.get("/api/v1/machines?limit=1").await.json();
     assert_eq!(list["machines"][0]["mac"], MAC);
-    assert_eq!(list["next"], 1);
-    let rest = lab.get("/api/v1/machines?cursor=1").await.json();
+    let next = list["next"].as_str().unwrap();
+    let path = format!("/api/v1/machines?cursor={next}");
+    let rest = lab.get(&path).await.json();
     assert_eq!(rest, json!({"machines": [], "next": null}));
 }
 
@@ -409,7 +412,8 @@ async fn machines_that_were_seen_are_noted_in_the_store() {
     let catalog = Arc::new(Catalog::default());
     let rules = Rules::from(&Config::for_user());
     let policy = Arc::new(Policy::new(rules, Ports::default(), catalog));
-    let machines = Arc::new(Machines::open(store, policy).await.unwrap());
+    let machines = Machines::open(store, policy, Boots::new(3)).await;
+    let machines = Arc::new(machines.unwrap());
     let (events, receiver) = crossbeam_channel::bounded(10);
     let clients = Clients::start(receiver, Arc::new(Metrics::new())).unwrap();
     let following = Arc::clone(&machines).follow(&clients);
@@ -422,7 +426,12 @@ async fn machines_that_were_seen_are_noted_in_the_store() {
     let mut known = machines.known();
     assert!(known.borrow_and_update().is_empty());
     let boots = "debian".into();
-    events.send(event(What::Script { boots })).unwrap();
+    events
+        .send(event(What::Script {
+            boots,
+            because: None,
+        }))
+        .unwrap();
     let asks = BootEvent {
         mac: "52:54:00:00:00:02".parse().ok(),
         ..event(What::Leased)
@@ -431,7 +440,11 @@ async fn machines_that_were_seen_are_noted_in_the_store() {
     // Without senders the table ends, and with it what follows the table.
     drop(events);
     following.await;
-    let record = machines.get(MAC.parse().unwrap()).await.unwrap().unwrap();
+    let record = machines
+        .get(&Key::Mac(MAC.parse().unwrap()))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(record.phase, "script");
     assert!(known.has_changed().unwrap());
     assert_eq!(*known.borrow(), [MAC.parse().unwrap()].into());

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+use crate::Boots;
 use crate::web::*;
 
 pub(super) const MAC: &str = "52:54:00:00:00:01";
@@ -44,7 +45,8 @@ pub(super) async fn lab() -> Lab {
     let policy = Arc::new(Policy::new(rules, Ports::default(), Arc::clone(&catalog)));
     let location = Location::in_folder(data.path());
     let store = Store::open(&location).await.unwrap();
-    let machines = Machines::open(store, Arc::clone(&policy)).await.unwrap();
+    let machines = Machines::open(store, Arc::clone(&policy), Boots::new(3));
+    let machines = machines.await.unwrap();
     let metrics = Arc::new(Metrics::new());
     let (events, receiver) = crossbeam_channel::bounded(1000);
     let seams = WebSeams {
@@ -147,9 +149,13 @@ impl Lab {
     }
 
     pub(super) async fn put(&self, path: &str, kind: &str, body: &str) -> Response {
+        self.send("PUT", path, kind, body).await
+    }
+
+    pub(super) async fn send(&self, method: &str, path: &str, kind: &str, body: &str) -> Response {
         let (token, length) = (&self.token, body.len());
         self.raw(&format!(
-            "PUT {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
              Authorization: Bearer {token}\r\nContent-Type: {kind}\r\n\
              Content-Length: {length}\r\n\r\n{body}"
         ))

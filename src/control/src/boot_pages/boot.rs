@@ -1,0 +1,292 @@
+//! From a machine that asks for its script to the script.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bootstorm_policy::decision::{Boot, Decision, Outcome, Plan, Wait};
+use bootstorm_policy::{Asked, BootPlan, Facts, Identity, Machine, Urls, script};
+use bootstorm_proto::http::{BootRequest, BootResponse, Method};
+use bootstorm_proto::ipxe::Params;
+use bootstorm_telemetry::event::{Reason, What};
+
+use super::{BootPages, ip, is_ipxe, protocol, text};
+use crate::Place;
+use crate::boots::{Arrival, Turn, Who};
+
+/// A machine that waits for its turn asks again after this time.
+const ASKS_AGAIN: Duration = Duration::from_secs(5);
+
+/// A machine whose order cannot be taken asks again after this time.
+const ASKS_LATER: Duration = Duration::from_secs(10);
+
+/// How long the token of a boot is good: longer than machines wait for people.
+const TOKEN: Duration = Duration::from_secs(24 * 3600);
+
+/// The answer to a request, or what it takes.
+#[derive(Debug)]
+pub(super) enum Page {
+    Ready(BootResponse),
+    Waits(Box<Waits>),
+}
+
+/// A machine that is to boot something once, and nobody has taken the order yet.
+#[derive(Debug)]
+pub(super) struct Waits {
+    facts: Facts,
+    decision: Decision,
+    machine: i64,
+}
+
+impl BootPages {
+    /// The script of the machine that asks, as far as memory tells.
+    pub(super) fn boot(&self, request: &BootRequest) -> Page {
+        let facts = self.facts(request);
+        let decision = match self.policy.decide(&facts, SystemTime::now()) {
+            Asked::Decided(decision) => decision,
+            Asked::Waits { .. } => {
+                let plan = self.policy.boot(&facts);
+                return Page::Ready(self.hand_out(request, &facts, &plan));
+            }
+        };
+        let plan = self.policy.plan(&decision, &facts);
+        if boots_unattended(&plan)
+            && is_ipxe(request)
+            && let Some(place) = self.admission.ask(ip(request))
+        {
+            return Page::Ready(self.queued(request, &facts, place));
+        }
+        // OVMF and others look with HEAD before they GET: that is one boot.
+        if request.method == Method::Head {
+            return Page::Ready(self.hand_out(request, &facts, &plan));
+        }
+        let order = served(&decision).filter(|plan| plan.once);
+        match order.and_then(|_| self.who(&facts).1) {
+            Some(machine) => Page::Waits(Box::new(Waits {
+                facts,
+                decision,
+                machine: machine.id,
+            })),
+            None => Page::Ready(self.begin(request, &facts, decision, false)),
+        }
+    }
+
+    /// Takes what the machine is to boot once, so that no other request and no other server does.
+    pub(super) async fn wait(&self, request: &BootRequest, waits: Box<Waits>) -> BootResponse {
+        let Waits {
+            facts,
+            decision,
+            machine,
+        } = *waits;
+        match self.machines.take_once(machine).await {
+            Ok(Some(boot)) => self.begin(request, &facts, ordered(decision, &boot), true),
+            // Somebody was quicker: the snapshot knows it by now.
+            Ok(None) => match self.boot(request) {
+                Page::Ready(response) => response,
+                Page::Waits(_) => self.busy(request),
+            },
+            Err(error) => {
+                tracing::warn!(code = error.code(), "an order was not taken: {error}");
+                let reason = Reason {
+                    code: error.code(),
+                    text: "What this machine is to boot cannot be read from the database.".into(),
+                };
+                self.put_off(request, &facts, reason)
+            }
+        }
+    }
+
+    /// The answer when too many machines wait for theirs.
+    pub(super) fn busy(&self, request: &BootRequest) -> BootResponse {
+        let reason = Reason {
+            code: "boot.busy",
+            text: "Too many machines wait for what they are to boot.".into(),
+        };
+        self.put_off(request, &self.facts(request), reason)
+    }
+
+    /// What the request says, and what was seen of the machine where it says nothing.
+    pub(super) fn facts(&self, request: &BootRequest) -> Facts {
+        let params = Params::of_request(&request.query, &request.body);
+        let mut facts = Facts::from(&params);
+        facts.address = facts.address.or(Some(ip(request)));
+        let seen = match (facts.mac, facts.guid) {
+            (Some(mac), _) => self.clients.by_mac(mac),
+            (None, None) => self.clients.by_ip(ip(request)),
+            (None, Some(_)) => None,
+        };
+        if let Some(seen) = seen {
+            facts.mac = facts.mac.or(seen.mac);
+            facts.guid = facts.guid.or(seen.guid);
+            if let Some(heard) = &seen.heard {
+                facts.complete(&Facts::from(&**heard));
+            }
+        }
+        facts
+    }
+
+    /// Which machine that is, and what the store knows of it.
+    pub(super) fn who(&self, facts: &Facts) -> (Option<Who>, Option<Arc<Machine>>) {
+        let identity = Identity::of(facts);
+        let machine = self.policy.machines().find(&identity);
+        (Who::of(&identity, machine.as_deref()), machine)
+    }
+
+    /// A boot begins, or goes on, or has ended already.
+    fn begin(
+        &self,
+        request: &BootRequest,
+        facts: &Facts,
+        decision: Decision,
+        once: bool,
+    ) -> BootResponse {
+        let (Some(plan), Some(who)) = (served(&decision), self.who(facts).0) else {
+            let plan = self.policy.plan(&decision, facts);
+            return self.hand_out(request, facts, &plan);
+        };
+        let client = facts.mac.and_then(|mac| self.clients.by_mac(mac));
+        let turn = self.boots.turn(Arrival {
+            who,
+            plan,
+            once,
+            has_loaded: &|began| client.as_ref().is_some_and(|c| c.has_loaded_since(began)),
+            now: SystemTime::now(),
+        });
+        match turn {
+            Turn::Boots(plan) => {
+                let decision = Decision {
+                    outcome: Outcome::Serve(plan),
+                    ..decision
+                };
+                let plan = self.policy.plan(&decision, facts);
+                self.hand_out(request, facts, &plan)
+            }
+            Turn::Disk(reason) => self.send_to_disk(request, facts, reason),
+        }
+    }
+
+    fn hand_out(&self, request: &BootRequest, facts: &Facts, plan: &BootPlan) -> BootResponse {
+        if request.method != Method::Head {
+            self.tell(facts.mac, request, happened(plan, request));
+            self.metrics.web.script(kind(plan));
+        }
+        text(200, script::render(plan, &self.urls(request, facts), facts))
+    }
+
+    fn send_to_disk(&self, request: &BootRequest, facts: &Facts, reason: Reason) -> BootResponse {
+        let response = text(200, script::to_disk(&reason));
+        self.metrics.web.script(reason.code);
+        let what = What::Script {
+            boots: BootPlan::Local.name().into(),
+            because: Some(reason),
+        };
+        self.tell(facts.mac, request, what);
+        response
+    }
+
+    fn queued(&self, request: &BootRequest, facts: &Facts, place: Place) -> BootResponse {
+        let reason = Reason {
+            code: "pacing.queued",
+            text: format!("Other machines are being fed: {}.", place.in_words()).into(),
+        };
+        if request.method != Method::Head {
+            self.metrics.web.script(reason.code);
+            let (place, of) = (place.number, place.of);
+            self.tell(facts.mac, request, What::Queued { place, of });
+        }
+        let urls = self.urls(request, facts);
+        text(
+            200,
+            script::render(&waiting(reason, ASKS_AGAIN), &urls, facts),
+        )
+    }
+
+    fn put_off(&self, request: &BootRequest, facts: &Facts, reason: Reason) -> BootResponse {
+        self.hand_out(request, facts, &waiting(reason, ASKS_LATER))
+    }
+
+    /// The URLs of this boot; those of a machine that is known by nothing carry no token.
+    fn urls(&self, request: &BootRequest, facts: &Facts) -> Urls {
+        let urls = Urls::of_request(&request.host, request.local, request.secure);
+        let identity = Identity::of(facts);
+        if identity.is_unknown() {
+            return urls;
+        }
+        let until = SystemTime::now() + TOKEN;
+        urls.with_token(&self.tokens.issue(self.boots.number(), &identity, until))
+    }
+}
+
+fn waiting(reason: Reason, every: Duration) -> BootPlan {
+    BootPlan::Wait(Wait {
+        reason,
+        every,
+        request: None,
+    })
+}
+
+const fn served(decision: &Decision) -> Option<&Arc<Plan>> {
+    match &decision.outcome {
+        Outcome::Serve(plan) => Some(plan),
+        Outcome::Silent(_) => None,
+    }
+}
+
+/// The decision with what the order that was taken says.
+fn ordered(decision: Decision, boot: &str) -> Decision {
+    let Some(plan) = served(&decision) else {
+        return decision;
+    };
+    let plan = Plan {
+        boot: Boot::named(boot),
+        required: true,
+        ..Plan::clone(plan)
+    };
+    Decision {
+        outcome: Outcome::Serve(Arc::new(plan)),
+        ..decision
+    }
+}
+
+/// Whether large files follow the script by themselves. At a menu a person may take an hour to
+/// choose: then the first large file waits instead.
+fn boots_unattended(plan: &BootPlan) -> bool {
+    match plan {
+        BootPlan::Entry(_) => true,
+        BootPlan::Menu(menu) => menu.default.is_some() && !menu.timeout.is_zero(),
+        BootPlan::Ask(_, plan) => boots_unattended(plan),
+        BootPlan::Local | BootPlan::Wait(_) | BootPlan::Refer(_) | BootPlan::Refuse(_) => false,
+    }
+}
+
+fn happened(plan: &BootPlan, request: &BootRequest) -> What {
+    match plan {
+        BootPlan::Refuse(reason) => What::Refused {
+            protocol: protocol(request),
+            file: None,
+            reason: reason.clone(),
+        },
+        BootPlan::Ask(_, plan) => happened(plan, request),
+        BootPlan::Wait(wait) => What::Script {
+            boots: plan.name().into(),
+            because: Some(wait.reason.clone()),
+        },
+        BootPlan::Menu(_) | BootPlan::Entry(_) | BootPlan::Local | BootPlan::Refer(_) => {
+            What::Script {
+                boots: plan.name().into(),
+                because: None,
+            }
+        }
+    }
+}
+
+fn kind(plan: &BootPlan) -> &'static str {
+    match plan {
+        BootPlan::Menu(_) => "menu",
+        BootPlan::Entry(_) => "entry",
+        BootPlan::Local => "local",
+        BootPlan::Refer(_) => "referral",
+        BootPlan::Ask(_, plan) => kind(plan),
+        BootPlan::Wait(wait) => wait.reason.code,
+        BootPlan::Refuse(reason) => reason.code,
+    }
+}

@@ -1,0 +1,170 @@
+//! What concerns one boot of one machine: orders that are carried out once, tokens.
+
+use bootstorm_policy::BootId;
+use bootstorm_store::Once;
+use bootstorm_telemetry::event::TransferId;
+
+use super::*;
+
+pub(in crate::boot_pages) fn order(boot: &str) -> Edit {
+    Edit::Once(Some(Once {
+        boot: boot.to_owned(),
+        by: None,
+        at: SystemTime::now(),
+    }))
+}
+
+fn asks(lab: &Lab) -> String {
+    let query = format!("mac={MAC}&arch=7");
+    let response = lab.respond(&request(Method::Get, "/boot", &query));
+    assert_eq!(response.status, 200);
+    body(&response).to_owned()
+}
+
+/// The machine loads a file of its script.
+fn loads(lab: &Lab) {
+    lab.pages.clients.happens(BootEvent {
+        at: SystemTime::now(),
+        mac: MAC.parse().ok(),
+        ip: None,
+        what: What::Started {
+            id: TransferId(1),
+            protocol: Protocol::Http,
+            file: "tool.efi".into(),
+            size: 1000,
+        },
+    });
+}
+
+const BOOTS_TOOL: &str = "/images/tool.efi";
+
+#[test]
+fn an_order_is_carried_out_once_and_the_disk_follows() {
+    let lab = lab();
+    lab.edit(order("tool"));
+    assert!(!asks(&lab).contains("choose"), "no menu");
+    assert!(asks(&lab).contains(BOOTS_TOOL), "it has loaded nothing");
+    loads(&lab);
+    let script = asks(&lab);
+    assert!(script.contains("[boot.done]"), "{script}");
+    assert!(script.ends_with("exit 1\n"), "{script}");
+    let last = lab.events.try_iter().last().unwrap();
+    assert!(
+        matches!(&last.what, What::Script { boots, because: Some(reason) }
+            if &**boots == "local" && reason.code == "boot.done"),
+        "{last:?}"
+    );
+    let metrics = lab.pages.metrics.encode();
+    assert!(metrics.contains("boot.done"), "{metrics}");
+
+    lab.edit(order("tool"));
+    assert!(asks(&lab).contains(BOOTS_TOOL), "ordered anew");
+    lab.edit(Edit::Boot(None));
+    assert!(asks(&lab).contains("choose"), "people decided anew");
+}
+
+#[test]
+fn of_two_requests_for_one_order_one_takes_it() {
+    let lab = lab();
+    lab.edit(order("local"));
+    let asked = request(Method::Get, "/boot", &format!("mac={MAC}"));
+    let pages = [lab.pages.respond(&asked), lab.pages.respond(&asked)];
+    let scripts = pages.map(|page| match page {
+        Page::Waits(waits) => lab.runtime.block_on(lab.pages.wait(&asked, waits)),
+        Page::Ready(_) => panic!("the order is there"),
+    });
+    assert!(!body(&scripts[0]).contains("choose"));
+    // The same boot, whose first answer got lost.
+    assert_eq!(scripts[0], scripts[1]);
+    let identity = Identity {
+        mac: MAC.parse().ok(),
+        ..Identity::default()
+    };
+    let machine = lab.policy.machines().find(&identity).unwrap();
+    assert_eq!(machine.once, None);
+}
+
+#[test]
+fn a_look_by_head_takes_no_order() {
+    let lab = lab();
+    lab.edit(order("tool"));
+    let query = format!("mac={MAC}");
+    let looked = lab.respond(&request(Method::Head, "/boot", &query));
+    assert!(body(&looked).contains(BOOTS_TOOL));
+    loads(&lab);
+    assert!(asks(&lab).contains(BOOTS_TOOL));
+}
+
+#[test]
+fn a_machine_that_waits_for_its_turn_keeps_its_order() {
+    let lab = lab_with_door(1);
+    lab.edit(order("tool"));
+    assert!(asks(&lab).contains("pacing.queued"));
+    assert!(asks(&lab).contains(BOOTS_TOOL));
+}
+
+#[test]
+fn without_its_database_the_server_hands_out_no_order() {
+    let lab = lab();
+    lab.edit(order("tool"));
+    lab.runtime.block_on(lab.pages.machines.close());
+    let script = asks(&lab);
+    assert!(script.contains("[store."), "{script}");
+    assert!(script.contains("sleep 10"), "{script}");
+    assert!(!script.contains(BOOTS_TOOL), "{script}");
+}
+
+#[test]
+fn a_machine_that_is_held_waits_and_goes_on_when_it_is_released() {
+    let lab = lab();
+    lab.assign("tool");
+    lab.edit(Edit::Held(true));
+    let script = asks(&lab);
+    assert!(script.contains("[policy.held]"), "{script}");
+    lab.edit(Edit::Held(false));
+    assert!(asks(&lab).contains(BOOTS_TOOL));
+}
+
+#[test]
+fn twopxe_07_reports_of_others_need_the_token_of_the_boot() {
+    let lab = lab();
+    lab.edit(Edit::Held(true));
+    let script = asks(&lab);
+    let start = script.find("token=").unwrap() + "token=".len();
+    let token: String = script[start..]
+        .chars()
+        .take_while(char::is_ascii_alphanumeric)
+        .collect();
+    let ended = {
+        let identity = Identity {
+            mac: MAC.parse().ok(),
+            ..Identity::default()
+        };
+        lab.pages
+            .tokens
+            .issue(BootId(1), &identity, SystemTime::UNIX_EPOCH)
+    };
+    let report = |mac: &str, token: &str| {
+        let query = format!("state=finished&mac={mac}{token}");
+        let mut asked = request(Method::Get, "/boot/report", &query);
+        asked.client = "10.0.0.77:4711".parse().unwrap();
+        asked.user_agent = "curl/8".to_owned();
+        let _ = lab.events.try_iter().count();
+        let response = lab.respond(&asked);
+        (response.status, body(&response).to_owned())
+    };
+    let other = "52:54:00:00:00:02";
+    for (mac, token, code) in [
+        (MAC, String::new(), "token.missing"),
+        (MAC, "&token=00ff".to_owned(), "token.damaged"),
+        (other, format!("&token={token}"), "token.foreign"),
+        (MAC, format!("&token={ended}"), "token.expired"),
+    ] {
+        let (status, script) = report(mac, &token);
+        assert_eq!(status, 403, "{code}");
+        assert!(script.starts_with("#!ipxe\n"), "{script}");
+        assert!(script.contains(&format!("[{code}]")), "{script}");
+    }
+    let (status, text) = report(MAC, &format!("&token={token}"));
+    assert_eq!((status, &*text), (200, "ok\n"));
+}
