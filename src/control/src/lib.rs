@@ -10,6 +10,7 @@ pub mod classifier;
 pub mod clients;
 mod error;
 mod files;
+pub mod import;
 pub mod machines;
 mod token;
 pub mod web;

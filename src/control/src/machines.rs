@@ -71,6 +71,21 @@ impl Machines {
         Ok(now)
     }
 
+    /// Changes many machines, all or none.
+    ///
+    /// # Errors
+    /// Which of them cannot be changed, and why.
+    pub async fn change_all(
+        &self,
+        changes: &[(Key, Vec<Edit>)],
+    ) -> Result<(), (usize, StoreError)> {
+        let turn = self.changing.lock().await;
+        self.store.change_all(changes).await?;
+        drop(turn);
+        let reloaded = self.reload().await;
+        reloaded.map_err(|error| (changes.len(), error))
+    }
+
     /// Forgets a machine. `false`: there was none.
     ///
     /// # Errors

@@ -83,7 +83,16 @@ impl Store {
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(LIMIT, work).await {
+        self.bounded_by(LIMIT, work).await
+    }
+
+    /// Ends what takes longer than `limit`.
+    pub(crate) async fn bounded_by<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(limit, work).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(Failure::Store(error))) => Err(error),
             Ok(Err(Failure::Database(source))) => {
@@ -93,7 +102,7 @@ impl Store {
                 self.renew();
                 Err(StoreError::Away {
                     database: self.location().clone(),
-                    evidence: format!("no answer within {LIMIT:?}"),
+                    evidence: format!("no answer within {limit:?}"),
                 })
             }
         }

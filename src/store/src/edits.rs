@@ -1,6 +1,6 @@
 //! What people say of machines.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bootstorm_proto::types::{MacAddress, MachineGuid};
 use sqlx::{AnyConnection, Error, Row};
@@ -9,7 +9,7 @@ use crate::database::{Failure, numbers};
 use crate::machine::to_millis;
 use crate::machines::{find, read};
 use crate::text::check;
-use crate::{Key, MachineRecord, Once, Store, StoreError};
+use crate::{Key, LIMIT, MachineRecord, Once, Store, StoreError};
 
 /// The most tags that a machine has.
 pub const TAGS_MAX: usize = 64;
@@ -19,6 +19,9 @@ pub const VALUES_MAX: usize = 128;
 
 /// The most addresses that a machine has.
 const MACS_MAX: usize = 32;
+
+/// What one of many changes adds to the time limit.
+const EACH: Duration = Duration::from_millis(2);
 
 /// One thing that people say of a machine; `None` takes it away.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +71,7 @@ impl Store {
         .await
     }
 
-    /// Changes many, all or nothing, such as the lines of a file: some hundred at a time stay within
-    /// the time limit.
+    /// Changes many, all or nothing, such as the lines of a file. The time limit grows with them.
     ///
     /// # Errors
     /// The place of the one that cannot be changed, and why; then nothing has changed.
@@ -78,7 +80,9 @@ impl Store {
         changes: &[(Key, Vec<Edit>)],
     ) -> Result<(), (usize, StoreError)> {
         let mut place = 0;
-        let done = self.bounded(async {
+        let count = u32::try_from(changes.len()).unwrap_or(u32::MAX);
+        let limit = LIMIT + EACH.saturating_mul(count);
+        let done = self.bounded_by(limit, async {
             let mut transaction = self.writing().await?;
             for (at, (key, edits)) in changes.iter().enumerate() {
                 place = at;

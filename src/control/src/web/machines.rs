@@ -1,6 +1,7 @@
 //! `/api/v1/machines`. Field names are documented in docs/reference/api.md and stay.
 
 mod orders;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,11 +19,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub(super) use orders::{hold, no_reimage, no_tag, reimage, release, tag};
+pub(super) use tables::{BODY_MAX as IMPORT_MAX, import};
 
 use super::api::{Answer, time};
 use super::body;
 use super::problem::Problem;
 use super::router::Shared;
+
+/// Where lists come in.
+pub(super) const IMPORT: &str = "/api/v1/machines/import";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

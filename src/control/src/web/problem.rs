@@ -33,6 +33,12 @@ impl Problem {
         self
     }
 
+    /// Says where in what was sent.
+    pub(super) fn at(mut self, place: impl std::fmt::Display) -> Self {
+        self.detail = format!("{place}: {}", self.detail);
+        self
+    }
+
     pub(super) const fn code(&self) -> &'static str {
         self.code
     }

@@ -29,6 +29,8 @@ pub(super) struct Shared {
 const BODY_MAX: usize = 64 * 1024;
 /// Time for a request to be read and answered; streams are answered with their head.
 const ANSWER: Duration = Duration::from_secs(30);
+/// The same for a list of machines.
+const IMPORT: Duration = Duration::from_secs(300);
 
 pub(super) fn router(seams: WebSeams, stopped: watch::Receiver<bool>) -> Router {
     let shared = Arc::new(Shared {
@@ -56,8 +58,10 @@ pub(super) fn router(seams: WebSeams, stopped: watch::Receiver<bool>) -> Router 
 }
 
 fn machine_routes() -> Router<Arc<Shared>> {
+    let import = post(machines::import).layer(DefaultBodyLimit::max(machines::IMPORT_MAX));
     Router::new()
         .route("/api/v1/machines", get(machines::list).post(machines::add))
+        .route(machines::IMPORT, import)
         .route(
             "/api/v1/machines/{id}",
             get(machines::show)
@@ -91,9 +95,14 @@ async fn door(
     } else {
         shared.auth.admit(request.headers(), peer)
     };
+    let limit = if path == machines::IMPORT {
+        IMPORT
+    } else {
+        ANSWER
+    };
     tracing::trace!(%peer, method = %request.method(), path, "web request");
     let mut response = match admitted {
-        Ok(()) => tokio::time::timeout(ANSWER, next.run(request))
+        Ok(()) => tokio::time::timeout(limit, next.run(request))
             .await
             .unwrap_or_else(|_| {
                 let detail = "the request was not read and answered in time";

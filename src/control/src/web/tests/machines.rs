@@ -154,3 +154,62 @@ async fn lists_are_filtered_and_paged() {
         refused(&response, 400, "web.bad-query");
     }
 }
+
+#[tokio::test]
+async fn a_list_comes_in_as_a_whole_or_not_at_all() {
+    let lab = lab().await;
+    let import = "/api/v1/machines/import";
+    let list = format!(
+        "name;mac;boot;tags;value.role\nlab-1;{MAC};debian;a b;desk\nlab-2;020000000001;;;\n"
+    );
+    let done = lab.send("POST", import, "text/csv", &list).await;
+    assert_eq!(done.json(), json!({"machines": 2}), "{done:?}");
+    assert!(matches!(plan(&lab), BootPlan::Entry(_)));
+    let shown = lab.get("/api/v1/machines/lab-1").await.json();
+    assert_eq!(shown["tags"], json!(["a", "b"]));
+    assert_eq!(shown["values"], json!({"role": "desk"}));
+
+    let update = format!("mac,boot\n{MAC},local\n");
+    let done = lab
+        .send("POST", import, "text/csv; charset=utf-8", &update)
+        .await;
+    assert_eq!(done.status, 200, "{done:?}");
+    assert_eq!(plan(&lab), BootPlan::Local);
+    assert_eq!(
+        lab.get("/api/v1/machines/lab-1").await.json()["boot"],
+        "local"
+    );
+
+    let before = lab.get("/api/v1/machines").await.body;
+    let moved = format!("mac\n020000000009\n\"020000000002 {MAC}\"\n020000000001 {MAC}\n");
+    for (kind, body, status, code, text) in [
+        (
+            "text/csv",
+            "mac\nzz\n",
+            422,
+            "web.bad-list",
+            "line 2: mac: `zz`",
+        ),
+        (
+            "text/csv",
+            "mac,boot\n020000000003,debain\n",
+            422,
+            "web.unknown-entry",
+            "debain",
+        ),
+        ("text/csv", &*moved, 422, "web.bad-list", "line 4"),
+        (
+            "text/csv",
+            "mac\n020000000009\n020000000002 020000000001\n",
+            409,
+            "store.mac-taken",
+            "line 3: 02:00:00:00:00:01",
+        ),
+        (KIND, "mac\n020000000003\n", 415, "web.not-csv", "text/csv"),
+    ] {
+        let response = lab.send("POST", import, kind, body).await;
+        refused(&response, status, code);
+        assert!(response.body.contains(text), "{response:?}");
+    }
+    assert_eq!(lab.get("/api/v1/machines").await.body, before);
+}
