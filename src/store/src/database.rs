@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     location: Location,
     /// Made anew when a call has hung: a connection of the old one may hang for good.
     pool: Mutex<AnyPool>,
+    /// Who makes the changes of this store.
+    pub(crate) origin: String,
     /// How many sightings were noted, to know when to count the machines.
     pub(crate) sightings: AtomicUsize,
     pub(crate) machines_max: u32,
@@ -61,6 +63,7 @@ impl Store {
             shared: Arc::new(Shared {
                 location: location.clone(),
                 pool: Mutex::new(pool),
+                origin: crate::changes::origin(),
                 sightings: AtomicUsize::new(0),
                 machines_max,
             }),

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use bootstorm_proto::types::{MacAddress, MachineGuid};
 use sqlx::{AnyConnection, Error, Row};
 
+use crate::changes::Change;
 use crate::database::{Failure, numbers};
 use crate::machine::to_millis;
 use crate::machines::{find, read};
@@ -64,6 +65,7 @@ impl Store {
         self.bounded(async {
             let mut transaction = self.writing().await?;
             let id = change(&mut transaction, key, edits).await?;
+            self.tell(&mut transaction, &[Change::Machine(id)]).await?;
             let machine = read(&mut transaction, id).await?;
             transaction.commit().await?;
             Ok(machine.ok_or(Error::RowNotFound)?)
@@ -84,10 +86,13 @@ impl Store {
         let limit = LIMIT + EACH.saturating_mul(count);
         let done = self.bounded_by(limit, async {
             let mut transaction = self.writing().await?;
+            let mut changed = Vec::with_capacity(changes.len());
             for (at, (key, edits)) in changes.iter().enumerate() {
                 place = at;
-                change(&mut transaction, key, edits).await?;
+                let id = change(&mut transaction, key, edits).await?;
+                changed.push(Change::Machine(id));
             }
+            self.tell(&mut transaction, &changed).await?;
             Ok(transaction.commit().await?)
         });
         let done = done.await;
@@ -108,6 +113,7 @@ impl Store {
                 .bind(id)
                 .execute(&mut *transaction)
                 .await?;
+            self.tell(&mut transaction, &[Change::Machine(id)]).await?;
             transaction.commit().await?;
             Ok(true)
         })
@@ -128,6 +134,10 @@ impl Store {
         self.bounded(async {
             let mut transaction = self.writing().await?;
             let taken = take_once(&mut transaction, machine, at).await?;
+            if taken.is_some() {
+                self.tell(&mut transaction, &[Change::Machine(machine)])
+                    .await?;
+            }
             transaction.commit().await?;
             Ok(taken)
         })

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::Location;
+use crate::{ApprovalState, Location};
 
 /// The database could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +118,22 @@ pub enum StoreError {
         /// How many there may be.
         most: usize,
     },
+    /// There is no such request.
+    #[error("no machine asks by the code {code}; the list of requests shows those that do")]
+    UnknownApproval {
+        /// The code.
+        code: String,
+    },
+    /// The request was answered before, or too late.
+    #[error("the request {code} is {state} already, by {by}")]
+    Decided {
+        /// The code.
+        code: String,
+        /// How it stands.
+        state: ApprovalState,
+        /// Who decided.
+        by: String,
+    },
     /// Anything else.
     #[error("the database {database} failed: {source}")]
     Failed {
@@ -145,8 +161,23 @@ impl StoreError {
             Self::Ambiguous { .. } => "store.ambiguous",
             Self::MacTaken { .. } => "store.mac-taken",
             Self::TooMany { .. } => "store.too-many",
+            Self::UnknownApproval { .. } => "store.unknown-approval",
+            Self::Decided { .. } => "store.decided",
             Self::Failed { .. } => "store.failed",
         }
+    }
+
+    /// The database refuses what it was given, and would again: classes 22 and 23 of PostgreSQL,
+    /// SQLITE_TOOBIG 18, CONSTRAINT 19 and MISMATCH 20.
+    pub(crate) fn is_of_data(&self) -> bool {
+        let Self::Failed { source, .. } = self else {
+            return matches!(self, Self::BadText { .. });
+        };
+        let code = source.as_database_error().and_then(|error| error.code());
+        code.is_some_and(|code| match code.len() {
+            5 => code.starts_with("22") || code.starts_with("23"),
+            _ => matches!(code.parse::<u32>().map(|code| code & 0xff), Ok(18..=20)),
+        })
     }
 
     /// Sorts what a database says.

@@ -5,17 +5,23 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bootstorm_proto::types::{ClientArch, MacAddress, MachineGuid};
+use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use crate::wire;
+
 /// A machine was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
     /// Its address, unless several machines share it.
+    #[serde(with = "wire::text")]
     pub mac: Option<MacAddress>,
     /// Its GUID, if this sighting told it and it tells machines apart.
+    #[serde(with = "wire::text")]
     pub guid: Option<MachineGuid>,
     /// Its architecture, if this sighting told it.
+    #[serde(with = "wire::arch")]
     pub arch: Option<ClientArch>,
     /// What it is, as far as this sighting told it.
     pub hardware: Hardware,
@@ -24,11 +30,12 @@ pub struct Sighting {
     /// Something arrived at it: it did not only ask.
     pub has_booted: bool,
     /// When.
+    #[serde(with = "wire::millis")]
     pub at: SystemTime,
 }
 
 /// What SMBIOS says of a machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hardware {
     /// Serial number.
     pub serial: Option<String>,

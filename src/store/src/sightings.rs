@@ -2,35 +2,18 @@
 
 use std::sync::atomic::Ordering;
 
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row};
 
 use crate::database::numbers;
 use crate::machine::to_millis;
 use crate::text::beginning;
-use crate::{Sighting, Store, StoreError};
+use crate::{Sighting, Store};
 
 /// Counting rows costs a scan, so it is done once for so many sightings.
 const SIGHTINGS_BETWEEN_COUNTS: usize = 1000;
 
 impl Store {
-    /// Notes that machines were seen, in one transaction. What a sighting does not tell stays as it
-    /// was. A GUID says which machine it is, else the address does.
-    ///
-    /// # Errors
-    /// [`StoreError`]; then none of them is noted.
-    pub async fn seen(&self, sightings: &[Sighting]) -> Result<(), StoreError> {
-        self.bounded(async {
-            let mut transaction = self.writing().await?;
-            for sighting in sightings {
-                note(&mut transaction, sighting).await?;
-            }
-            self.forget_surplus(&mut transaction, sightings.len())
-                .await?;
-            Ok(transaction.commit().await?)
-        })
-        .await
-    }
-
     pub(crate) async fn forget_surplus(
         &self,
         connection: &mut AnyConnection,
@@ -61,15 +44,20 @@ impl Store {
     }
 }
 
-/// Notes one sighting.
-pub(crate) async fn note(connection: &mut AnyConnection, seen: &Sighting) -> Result<(), Error> {
+/// Notes one sighting. What it does not tell stays as it was. A GUID says which machine it is, else
+/// the address does. Gives the machine's number if that changes what a snapshot holds of it.
+pub(crate) async fn note(
+    connection: &mut AnyConnection,
+    seen: &Sighting,
+) -> Result<Option<i64>, Error> {
     if seen.mac.is_none() && seen.guid.is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let guid = seen.guid.map(|guid| guid.to_string());
     let mac = seen.mac.map(|mac| mac.to_string());
     let found = sqlx::query(
-        "SELECT id, (SELECT machine FROM machine_macs WHERE mac = $2) AS owner FROM machines \
+        "SELECT id, guid, serial, admitted, booted, \
+         (SELECT machine FROM machine_macs WHERE mac = $2) AS owner FROM machines \
          WHERE id = coalesce((SELECT min(id) FROM machines WHERE guid = $1), \
          (SELECT machine FROM machine_macs WHERE mac = $2))",
     )
@@ -77,10 +65,13 @@ pub(crate) async fn note(connection: &mut AnyConnection, seen: &Sighting) -> Res
     .bind(mac.clone())
     .fetch_optional(&mut *connection)
     .await?;
-    let (id, owner): (i64, Option<i64>) = match found {
-        Some(row) => (row.try_get(0)?, row.try_get(1)?),
-        None => (begin(connection, seen).await?, None),
+    let before = found.as_ref().map(Before::of_row).transpose()?;
+    let id = match &before {
+        Some(before) => before.id,
+        None => begin(connection, seen).await?,
     };
+    let owner = before.as_ref().and_then(|before| before.owner);
+    let serial = word(&seen.hardware.serial);
     // An address that another machine has stays with it: docks move about.
     if let (Some(mac), None) = (&mac, owner) {
         sqlx::query("INSERT INTO machine_macs (mac, machine) VALUES ($1, $2)")
@@ -98,9 +89,9 @@ pub(crate) async fn note(connection: &mut AnyConnection, seen: &Sighting) -> Res
          last_seen = CASE WHEN last_seen > $8 THEN last_seen ELSE $8 END WHERE id = $1",
     )
     .bind(id)
-    .bind(guid)
+    .bind(guid.clone())
     .bind(seen.arch.map(|arch| i64::from(arch.0)))
-    .bind(word(&seen.hardware.serial))
+    .bind(serial.clone())
     .bind(word(&seen.hardware.asset))
     .bind(word(&seen.hardware.manufacturer))
     .bind(word(&seen.hardware.product))
@@ -109,7 +100,46 @@ pub(crate) async fn note(connection: &mut AnyConnection, seen: &Sighting) -> Res
     .bind(seen.has_booted.then(|| to_millis(seen.at)))
     .execute(connection)
     .await?;
-    Ok(())
+    let tells = match &before {
+        Some(before) => before.is_changed(seen, guid.as_ref(), serial.as_ref()),
+        None => seen.has_booted,
+    };
+    Ok(tells.then_some(id))
+}
+
+/// What the database held of a machine.
+struct Before {
+    id: i64,
+    guid: Option<String>,
+    serial: Option<String>,
+    is_admitted: bool,
+    has_booted: bool,
+    owner: Option<i64>,
+}
+
+impl Before {
+    fn of_row(row: &AnyRow) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            guid: row.try_get("guid")?,
+            serial: row.try_get("serial")?,
+            is_admitted: row.try_get::<Option<i64>, _>("admitted")?.is_some(),
+            has_booted: row.try_get::<Option<i64>, _>("booted")?.is_some(),
+            owner: row.try_get("owner")?,
+        })
+    }
+
+    /// Machines that nobody knows are no news: there may be thousands of them a minute.
+    fn is_changed(&self, seen: &Sighting, guid: Option<&String>, serial: Option<&String>) -> bool {
+        let is_new =
+            |now: Option<&String>, before: &Option<String>| now.is_some() && now != before.as_ref();
+        let boots_first = seen.has_booted && !self.has_booted;
+        let is_known = self.is_admitted || self.has_booted;
+        let has_address = seen.mac.is_none() || self.owner.is_some();
+        boots_first
+            || is_known
+                && (!has_address || is_new(guid, &self.guid) || is_new(serial, &self.serial))
+    }
 }
 
 async fn begin(connection: &mut AnyConnection, seen: &Sighting) -> Result<i64, Error> {

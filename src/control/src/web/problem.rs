@@ -78,8 +78,12 @@ impl From<StoreError> for Problem {
             StoreError::BadText { .. } | StoreError::TooMany { .. } => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            StoreError::UnknownMachine { .. } => StatusCode::NOT_FOUND,
-            StoreError::Ambiguous { .. } | StoreError::MacTaken { .. } => StatusCode::CONFLICT,
+            StoreError::UnknownMachine { .. } | StoreError::UnknownApproval { .. } => {
+                StatusCode::NOT_FOUND
+            }
+            StoreError::Ambiguous { .. }
+            | StoreError::MacTaken { .. }
+            | StoreError::Decided { .. } => StatusCode::CONFLICT,
             StoreError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
             StoreError::Locked { .. } | StoreError::Away { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,0 +1,78 @@
+//! What the server itself notes, any number of things in one transaction.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::changes::Change;
+use crate::edits::take_once;
+use crate::history::{begin, end, happen};
+use crate::sightings::note;
+use crate::{BootBegin, BootEnd, Event, Sighting, Store, StoreError, wire};
+
+/// One thing to note. Noting it twice is the same as noting it once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Note {
+    /// A machine was seen.
+    Seen(Sighting),
+    /// A boot began.
+    Began(BootBegin),
+    /// A boot ended.
+    Ended(BootEnd),
+    /// Something happened.
+    Happened(Event),
+    /// What a machine was to boot once has been handed to it, while the database was away.
+    OnceTaken {
+        /// The machine's number.
+        machine: i64,
+        /// Which order.
+        #[serde(with = "wire::millis")]
+        at: SystemTime,
+    },
+}
+
+impl Store {
+    /// Notes that machines were seen, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then none of them is noted.
+    pub async fn seen(&self, sightings: &[Sighting]) -> Result<(), StoreError> {
+        let notes: Vec<_> = sightings.iter().cloned().map(Note::Seen).collect();
+        self.record(&notes).await
+    }
+
+    /// Notes all of it, in order, in one transaction. Some hundred stay within the time limit.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing is noted.
+    pub async fn record<'n>(
+        &self,
+        notes: impl IntoIterator<Item = &'n Note>,
+    ) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut transaction = self.writing().await?;
+            let mut changes = Vec::new();
+            let mut sightings = 0;
+            for it in notes {
+                match it {
+                    Note::Seen(seen) => {
+                        sightings += 1;
+                        changes.extend(note(&mut transaction, seen).await?.map(Change::Machine));
+                    }
+                    Note::Began(boot) => begin(&mut transaction, boot).await?,
+                    Note::Ended(boot) => end(&mut transaction, boot).await?,
+                    Note::Happened(event) => happen(&mut transaction, event).await?,
+                    Note::OnceTaken { machine, at } => {
+                        let taken = take_once(&mut transaction, *machine, *at).await?;
+                        changes.extend(taken.map(|_| Change::Machine(*machine)));
+                    }
+                }
+            }
+            self.forget_surplus(&mut transaction, sightings).await?;
+            self.tell(&mut transaction, &changes).await?;
+            Ok(transaction.commit().await?)
+        })
+        .await
+    }
+}
