@@ -14,6 +14,7 @@ mod machine;
 mod machines;
 mod record;
 mod sightings;
+mod spool;
 mod text;
 mod wire;
 
@@ -27,6 +28,7 @@ pub use location::Location;
 pub use machine::{Hardware, Key, MachineRecord, Once, Sighting};
 pub use machines::{Filter, MACHINES_MAX, PAGE_MAX};
 pub use record::Note;
+pub use spool::{SPOOL_MAX, Spool, SpoolError};
 
 #[cfg(test)]
 mod tests;
