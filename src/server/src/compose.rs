@@ -24,7 +24,7 @@ use bootstorm_ingest::{Ingest, IngestConfig, Pins};
 use bootstorm_policy::{Policy, Ports, Rules};
 use bootstorm_proto::dhcp::{Answer, ClientFacts};
 use bootstorm_proto::types::MacAddress;
-use bootstorm_store::{Location, Store};
+use bootstorm_store::{Location, Store, StoreError};
 use bootstorm_telemetry::event::BootEvent;
 use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -104,7 +104,7 @@ impl Server {
             asks,
             heard,
         } = Privileged::open(&config)?;
-        let store = Store::open(&Location::in_folder(&config.data)).await?;
+        let store = open_store(&config).await?;
         let boots = Boots::new(config.policy.loop_limit);
         let machines = open_machines(&store, &shared.policy, &boots).await?;
         let clients = Clients::start(heard, Arc::clone(&shared.metrics))?;
@@ -397,6 +397,28 @@ fn about(engine: &Engine) -> About {
         workers: engine.workers(),
     }
 }
+
+async fn open_store(config: &Config) -> Result<Store, StoreError> {
+    let location = match &config.store.url {
+        Some(url) => url.parse()?,
+        None => Location::in_folder(&config.data),
+    };
+    let store = Store::open(&location).await?;
+    tokio::spawn(forget(store.clone(), config.store.retention));
+    Ok(store)
+}
+
+/// Forgets events and boots that are older than people want them kept.
+async fn forget(store: Store, kept: Duration) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        if let Err(error) = store.forget_old(kept, SystemTime::now()).await {
+            warn!(code = error.code(), "what is old is kept: {error}");
+        }
+    }
+}
+
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
 fn authority_config(config: &Config) -> AuthorityConfig {
     let own = config.tls.certificate.clone().zip(config.tls.key.clone());

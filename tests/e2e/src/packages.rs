@@ -79,6 +79,13 @@ pub const BOOT: &[Need] = &[
     ),
 ];
 
+/// What the store's tests take beside SQLite.
+pub const STORE: &[Need] = &[need(
+    "/usr/lib/postgresql",
+    "postgresql",
+    "a database server, which the tests of the store start",
+)];
+
 /// What building and linting the classifier takes. rustup's compiler has no library for its target.
 pub const CLASSIFIER: &[Need] = &[
     need(
