@@ -19,7 +19,6 @@ pub(crate) const AWAITED: &[&str] = &[
     "provider",
     "menu",
     "store",
-    "boot.templates",
 ];
 
 /// Values of `type` that are refused in `[[provider]]` although the table itself is not.

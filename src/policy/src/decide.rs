@@ -61,6 +61,7 @@ impl Policy {
     #[must_use]
     pub fn new(rules: Rules, ports: Ports, catalog: Arc<Catalog>) -> Self {
         let versions = Arc::<Versions>::default();
+        rules.templates.refresh();
         Self {
             rules: ArcSwap::from_pointee(rules),
             ports: ArcSwap::from_pointee(ports),
@@ -72,7 +73,13 @@ impl Policy {
     }
 
     /// Replaces the rules, as after SIGHUP. What remote providers said is asked anew.
-    pub fn set_rules(&self, rules: Rules) {
+    pub fn set_rules(&self, mut rules: Rules) {
+        let before = self.rules.load();
+        if before.templates.folder() == rules.templates.folder() {
+            // One that is broken at this moment stays what it was.
+            rules.templates = Arc::clone(&before.templates);
+        }
+        rules.templates.refresh();
         self.rules.store(Arc::new(rules));
         self.answers.clear();
     }
@@ -140,8 +147,10 @@ impl Policy {
     pub fn plan(&self, decision: &Decision, facts: &Facts) -> BootPlan {
         let rules = self.rules.load();
         let catalog = self.catalog.snapshot();
-        let plan = resolve::plan(&rules, &catalog, &decision.outcome, facts);
-        let machine = self.machine(&rules, &Identity::of(facts));
+        let identity = Identity::of(facts);
+        let machine = self.machine(&rules, &identity);
+        let known = || facts.to_json(&identity, machine.as_deref());
+        let plan = resolve::plan(&rules, &catalog, &decision.outcome, facts, known);
         let is_known = machine.is_some_and(|machine| machine.known);
         let is_required = matches!(&decision.outcome, Outcome::Serve(plan) if plan.required);
         plan.asked_first(&rules.prompt, is_known, is_required)

@@ -7,6 +7,7 @@ use bootstorm_config::{Prompt, PromptPolicy};
 use bootstorm_proto::ipxe::Key;
 use bootstorm_telemetry::event::Reason;
 
+use crate::Call;
 use crate::decision::{Referral, Wait};
 
 /// What a machine's script will do.
@@ -16,6 +17,8 @@ pub enum BootPlan {
     Menu(Menu),
     /// Boot this at once.
     Entry(Choice),
+    /// Run what a template says.
+    Script(Call),
     /// Go on to the next boot device without a word.
     Local,
     /// Wait and ask again.
@@ -73,7 +76,7 @@ impl BootPlan {
             Prompt::OptOut => false,
             Prompt::None => return self,
         };
-        if !matches!(self, Self::Menu(_) | Self::Entry(_)) {
+        if !matches!(self, Self::Menu(_) | Self::Entry(_) | Self::Script(_)) {
             return self;
         }
         let question = Question {
@@ -85,13 +88,14 @@ impl BootPlan {
         Self::Ask(question, Box::new(self))
     }
 
-    /// Short name for events and logs: an entry's id, `menu`, `local`, `wait`,
+    /// Short name for events and logs: an entry's id, a template's name, `menu`, `local`, `wait`,
     /// `referral` or `refuse`.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
             Self::Menu(_) => "menu",
             Self::Entry(choice) => &choice.entry.id,
+            Self::Script(call) => call.name(),
             Self::Local => "local",
             Self::Wait(_) => "wait",
             Self::Refer(_) => "referral",

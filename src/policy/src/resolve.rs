@@ -6,7 +6,7 @@ use bootstorm_catalog::{Entry, EntryKind, Snapshot};
 use bootstorm_proto::types::{ClientArch, Family};
 use bootstorm_telemetry::event::Reason;
 
-use crate::decision::{Boot, Outcome};
+use crate::decision::{Boot, Outcome, Plan};
 use crate::{BootPlan, Choice, Facts, Menu, Rules};
 
 /// What is called local disk as the default of the menu, and the menu itself.
@@ -18,6 +18,7 @@ pub(crate) fn plan(
     catalog: &Snapshot,
     outcome: &Outcome,
     facts: &Facts,
+    known: impl Fn() -> serde_json::Value,
 ) -> BootPlan {
     let plan = match outcome {
         Outcome::Serve(plan) => plan,
@@ -41,12 +42,31 @@ pub(crate) fn plan(
         Boot::Refer(referral) => BootPlan::Refer(referral.clone()),
         Boot::Menu(name) if name == "menu" => BootPlan::Menu(menu(rules, catalog, family, None)),
         Boot::Menu(name) => menu_instead(unknown("policy.unknown-menu", "menu", name)),
-        Boot::Script(name) => menu_instead(unknown("policy.unknown-script", "script", name)),
+        Boot::Script(name) => match rules.templates.call(name, filled(known(), plan)) {
+            Some(Ok(call)) => BootPlan::Script(call),
+            Some(Err(reason)) => BootPlan::Refuse(reason),
+            None => menu_instead(unknown("policy.unknown-script", "script", name)),
+        },
         Boot::Entry(name) => match bootable(catalog, name, family) {
             Ok(entry) => BootPlan::Entry(choice(catalog, entry, family)),
             Err(notice) => menu_instead(notice),
         },
     }
+}
+
+/// What templates are filled in with: the machine's own values go behind those of its plan.
+fn filled(mut known: serde_json::Value, plan: &Plan) -> serde_json::Value {
+    let mut values = known["machine"]["values"].take();
+    if values.is_null() {
+        values = serde_json::json!({});
+    }
+    for (name, value) in &plan.values {
+        values[name] = value.as_str().into();
+    }
+    known["machine"]["values"].clone_from(&values);
+    known["values"] = values;
+    known["arguments"] = plan.arguments.as_deref().into();
+    known
 }
 
 /// The EFI program that an entry stands for.

@@ -9,7 +9,7 @@ use bootstorm_proto::types::Family;
 
 use crate::chain::{Chain, Link};
 use crate::providers::{self, Provider};
-use crate::{Machine, MachineTable};
+use crate::{Machine, MachineTable, Templates};
 
 /// The configuration, as far as decisions need it.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct Rules {
     pub response_delay: u16,
     /// Whether people are asked before a machine boots.
     pub prompt: PromptPolicy,
+    /// Scripts that are written as templates.
+    pub templates: Arc<Templates>,
     /// Machines that the configuration lists.
     pub machines: Arc<MachineTable>,
     /// Who is asked what a machine boots.
@@ -51,6 +53,7 @@ impl From<&Config> for Rules {
             nbp: config.boot.nbp.clone(),
             response_delay: config.boot.response_delay,
             prompt: config.policy.prompt.clone(),
+            templates: Arc::new(Templates::new(config.boot.templates.clone())),
             chain: usual_chain(&machines),
             machines,
             banned: config.classifier.banned.iter().copied().collect(),

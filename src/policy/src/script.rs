@@ -35,8 +35,11 @@ pub fn render(plan: &BootPlan, urls: &Urls, machine: &Facts) -> String {
     writer
         .script
         .comment(&format!("bootstorm: {}", plan.name()));
-    let people_are_asked = matches!(plan, BootPlan::Menu(_) | BootPlan::Ask(..));
-    if people_are_asked && machine.is_unknown() {
+    let is_waited_for = matches!(
+        plan,
+        BootPlan::Menu(_) | BootPlan::Ask(..) | BootPlan::Script(_)
+    );
+    if is_waited_for && machine.is_unknown() {
         writer.ask_who_it_is();
     }
     writer.plan(plan);
@@ -86,6 +89,12 @@ impl<'a> Writer<'a> {
 
     fn plan(&mut self, plan: &BootPlan) {
         match plan {
+            BootPlan::Script(call) => match call.render(self.urls) {
+                Ok(script) => {
+                    self.script.append(&script);
+                }
+                Err(reason) => self.refuse(&reason),
+            },
             BootPlan::Local => self.go_local(),
             BootPlan::Refuse(reason) => self.refuse(reason),
             BootPlan::Wait(wait) => self.wait(wait),

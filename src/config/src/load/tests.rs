@@ -51,7 +51,8 @@ fn the_packaged_file_is_the_defaults() {
 fn the_packaged_file_shows_the_default_of_every_key() {
     let text = uncommented()
         .replace("\ncertificate =", "\n#certificate =")
-        .replace("\nkey =", "\n#key =");
+        .replace("\nkey =", "\n#key =")
+        .replace("\ntemplates =", "\n#templates =");
     let shown = config(&text);
     let defaults = Config::for_system();
     // These have no default that could be written down, so the file shows an example.

@@ -251,7 +251,7 @@ fn ordered(decision: Decision, boot: &str) -> Decision {
 /// choose: then the first large file waits instead.
 fn boots_unattended(plan: &BootPlan) -> bool {
     match plan {
-        BootPlan::Entry(_) => true,
+        BootPlan::Entry(_) | BootPlan::Script(_) => true,
         BootPlan::Menu(menu) => menu.default.is_some() && !menu.timeout.is_zero(),
         BootPlan::Ask(_, plan) => boots_unattended(plan),
         BootPlan::Local | BootPlan::Wait(_) | BootPlan::Refer(_) | BootPlan::Refuse(_) => false,
@@ -270,12 +270,14 @@ fn happened(plan: &BootPlan, request: &BootRequest) -> What {
             boots: plan.name().into(),
             because: Some(wait.reason.clone()),
         },
-        BootPlan::Menu(_) | BootPlan::Entry(_) | BootPlan::Local | BootPlan::Refer(_) => {
-            What::Script {
-                boots: plan.name().into(),
-                because: None,
-            }
-        }
+        BootPlan::Menu(_)
+        | BootPlan::Entry(_)
+        | BootPlan::Script(_)
+        | BootPlan::Local
+        | BootPlan::Refer(_) => What::Script {
+            boots: plan.name().into(),
+            because: None,
+        },
     }
 }
 
@@ -283,6 +285,7 @@ fn kind(plan: &BootPlan) -> &'static str {
     match plan {
         BootPlan::Menu(_) => "menu",
         BootPlan::Entry(_) => "entry",
+        BootPlan::Script(_) => "script",
         BootPlan::Local => "local",
         BootPlan::Refer(_) => "referral",
         BootPlan::Ask(_, plan) => kind(plan),

@@ -16,7 +16,7 @@ impl Writer<'_> {
             Some(key) => self.script.prompt_key(key, text, question.timeout),
             None => self.script.prompt(text, question.timeout),
         };
-        let boots = self.script.label("boots");
+        let boots = self.script.label("network-boot");
         if question.opt_in {
             self.script.and_goto(&boots).or_continue();
             self.go_local();

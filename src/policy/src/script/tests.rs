@@ -315,10 +315,10 @@ fn wds_07_people_are_asked_before_the_boot_or_can_keep_it_from_happening() {
     insta::assert_snapshot!(ask(question.clone()), @r"
     #!ipxe
     # bootstorm: memtest
-    prompt --timeout 10000 Press ENTER for network boot... && goto boots ||
+    prompt --timeout 10000 Press ENTER for network boot... && goto network-boot ||
     echo Going on to the next boot device.
     exit 1
-    :boots
+    :network-boot
     ");
     let own = Question {
         opt_in: false,
@@ -329,10 +329,10 @@ fn wds_07_people_are_asked_before_the_boot_or_can_keep_it_from_happening() {
     insta::assert_snapshot!(ask(own), @r"
     #!ipxe
     # bootstorm: memtest
-    prompt --key 0x197e --timeout 10000 '-- F12 '|| exit || goto boots
+    prompt --key 0x197e --timeout 10000 '-- F12 '|| exit || goto network-boot
     echo Going on to the next boot device.
     exit 1
-    :boots
+    :network-boot
     ");
 }
 

@@ -16,6 +16,7 @@ use super::words::{
 pub struct Script {
     lines: Vec<String>,
     labels: HashSet<String>,
+    appended: String,
 }
 
 /// A place in a script.
@@ -51,7 +52,14 @@ impl Script {
             // iPXE joins the next line to one that ends with a backslash.
             text.push_str(if line.ends_with('\\') { " \n" } else { "\n" });
         }
+        text.push_str(&self.appended);
         text
+    }
+
+    /// Ends with a script that was written elsewhere, as it is.
+    pub fn append(&mut self, script: &str) -> &mut Self {
+        self.appended.push_str(script);
+        self
     }
 
     /// A label like `wanted` that this script has not used yet; [`Self::place`] puts it down.

@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bootstorm_config::{Config, Severity};
+use bootstorm_config::{Config, Diagnostic, Place, Severity};
+use bootstorm_policy::{TemplateError, Templates};
 use clap::Args;
 
 use super::{DEFAULT_FILE, EXIT_FAILURE, EXIT_USAGE};
@@ -28,11 +29,63 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     for diagnostic in &loaded.diagnostics {
         writeln!(out, "{diagnostic}")?;
     }
-    let (word, code) = match loaded.worst() {
+    let templates = loaded.config.as_ref().map(|config| &config.boot.templates);
+    let broken = Templates::new(templates.cloned().flatten()).problems();
+    for problem in &broken {
+        writeln!(out, "{}", diagnostic(problem))?;
+    }
+    let templates = (!broken.is_empty()).then_some(Severity::Error);
+    let (word, code) = match loaded.worst().max(templates) {
         None => ("good", 0),
         Some(Severity::Warning) => ("usable, with warnings", EXIT_FAILURE),
         Some(Severity::Error) => ("refused", EXIT_USAGE),
     };
     writeln!(out, "{}: {word}", args.file.display())?;
     Ok(code.into())
+}
+
+/// A template that cannot be read, as a mistake of the configuration. A file without a place is
+/// pointed at where it begins.
+fn diagnostic(problem: &TemplateError) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        code: "script.template-broken",
+        place: Some(Place {
+            file: problem.path.clone(),
+            line: problem.line.max(1),
+            column: problem.column.max(1),
+        }),
+        text: problem.text.clone(),
+        hint: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_template_is_an_error_of_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("bootstorm.toml");
+        let template = folder.path().join("scripts");
+        std::fs::create_dir(&template).unwrap();
+        std::fs::write(&config, "[boot]\ntemplates = \"scripts\"\n").unwrap();
+        let checked = |text: &str| {
+            std::fs::write(template.join("a.ipxe"), text).unwrap();
+            run(&CheckArgs {
+                file: config.clone(),
+            })
+            .unwrap()
+        };
+        assert_eq!(checked("echo {{ machine.name }}"), ExitCode::from(0));
+        assert_eq!(checked("echo {{ machine.name"), ExitCode::from(EXIT_USAGE));
+        let problem = &Templates::new(Some(template.clone())).problems()[0];
+        let shown = diagnostic(problem).to_string();
+        assert!(shown.contains("scripts/a.ipxe:1:"), "{shown}");
+        assert!(
+            shown.contains(": error[script.template-broken]: "),
+            "{shown}"
+        );
+    }
 }
