@@ -4,6 +4,7 @@ mod check;
 mod doctor;
 mod explain;
 mod live;
+mod machine;
 mod serve;
 mod sorted;
 mod watch;
@@ -55,6 +56,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Say why a machine was, would be, or was not answered
     Explain(explain::ExplainArgs),
+    /// List and change machines, have them boot something once, wait or go on
+    Machine(machine::MachineArgs),
     /// Test ports, privileges, io_uring, XDP, certificates, images and other servers
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
@@ -75,13 +78,13 @@ enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     /// Configuration file; without one the defaults are enough to boot machines
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Folder with what can be booted
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) images: Option<PathBuf>,
     /// Folder for what the server keeps: database, certificates, admin token, image copies
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }
 
@@ -93,6 +96,7 @@ impl Cli {
             Command::Watch(args) => watch::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Machine(args) => machine::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Completions { shell } => {
                 clap_complete::generate(
