@@ -4,10 +4,12 @@
 //! budget, what it may use is bounded, and whatever comes back is read as if an enemy had sent it.
 #![forbid(unsafe_code)]
 
+mod database;
 mod error;
 mod exec;
 mod runner;
 mod sandbox;
+mod sql;
 mod webhook;
 
 use futures_util::future::BoxFuture;
@@ -18,6 +20,7 @@ pub use error::{ProviderError, Unusable};
 pub use exec::{Command, Exec};
 pub use runner::{Provider, Providers, Runner};
 pub use sandbox::{Confinement, SANDBOXED_EXEC, sandboxed_exec};
+pub use sql::{PARAMETERS, Sql};
 pub use webhook::Webhook;
 
 /// Somebody outside of the server who knows what machines boot.
