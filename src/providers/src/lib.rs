@@ -4,6 +4,8 @@
 //! budget, what it may use is bounded, and whatever comes back is read as if an enemy had sent it.
 #![forbid(unsafe_code)]
 
+mod configmgr;
+mod configured;
 mod database;
 mod error;
 mod exec;
@@ -16,6 +18,8 @@ use futures_util::future::BoxFuture;
 
 use bootstorm_policy::decision::Verdict;
 
+pub use configmgr::{ConfigMgr, Deployments};
+pub use configured::configured;
 pub use error::{ProviderError, Unusable};
 pub use exec::{Command, Exec};
 pub use runner::{Provider, Providers, Runner};
