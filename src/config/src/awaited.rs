@@ -12,27 +12,14 @@ pub(crate) const AWAITED: &[&str] = &[
     "policy.delay",
     "policy.where",
     "policy.decision_ttl",
-    "policy.budget",
-    "policy.loop_limit",
     "identity",
     "rule",
-    "provider",
     "menu",
     "store",
 ];
 
 /// Values of `type` that are refused in `[[provider]]` although the table itself is not.
-const AWAITED_PROVIDERS: &[&str] = &[
-    "static",
-    "machines",
-    "menu",
-    "approval",
-    "exec",
-    "webhook",
-    "sql",
-    "configmgr",
-    "referral",
-];
+const AWAITED_PROVIDERS: &[&str] = &["approval", "webhook", "sql", "configmgr", "referral"];
 
 /// What of a file cannot be done.
 pub(crate) fn findings(root: &DeTable<'_>) -> Vec<Finding> {

@@ -17,7 +17,7 @@ use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::Sender;
 
 use crate::admission::Open;
-use crate::{Admission, Authority, Boots, Clients, Machines};
+use crate::{Admission, Authority, Boots, Clients, Consult, Machines};
 use boot::Page;
 
 mod boot;
@@ -32,6 +32,7 @@ pub struct BootPages {
     machines: Arc<Machines>,
     boots: Boots,
     tokens: Tokens,
+    consult: Arc<dyn Consult>,
     events: Sender<BootEvent>,
     metrics: Arc<Metrics>,
     admission: Arc<dyn Admission>,
@@ -52,6 +53,8 @@ pub struct BootSeams {
     pub boots: Boots,
     /// Makes the machines' own URLs.
     pub tokens: Tokens,
+    /// Asks remote providers.
+    pub consult: Arc<dyn Consult>,
     /// What happens goes here.
     pub events: Sender<BootEvent>,
     /// Metrics.
@@ -69,6 +72,7 @@ impl BootPages {
             machines: seams.machines,
             boots: seams.boots,
             tokens: seams.tokens,
+            consult: seams.consult,
             events: seams.events,
             metrics: seams.metrics,
             admission: Arc::new(Open),

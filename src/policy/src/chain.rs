@@ -1,5 +1,7 @@
 //! The providers in the order of the configuration.
 
+pub(crate) mod configured;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

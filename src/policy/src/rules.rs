@@ -7,8 +7,7 @@ use std::time::Duration;
 use bootstorm_config::{Banned, Config, Listen, PromptPolicy, Scheme};
 use bootstorm_proto::types::Family;
 
-use crate::chain::{Chain, Link};
-use crate::providers::{self, Provider};
+use crate::chain::{Chain, configured};
 use crate::{Machine, MachineTable, Templates};
 
 /// The configuration, as far as decisions need it.
@@ -54,21 +53,11 @@ impl From<&Config> for Rules {
             response_delay: config.boot.response_delay,
             prompt: config.policy.prompt.clone(),
             templates: Arc::new(Templates::new(config.boot.templates.clone())),
-            chain: usual_chain(&machines),
+            chain: configured::chain(config, &machines),
             machines,
             banned: config.classifier.banned.iter().copied().collect(),
         }
     }
-}
-
-/// People, then the configuration, then whoever sits at the machine.
-fn usual_chain(listed: &Arc<MachineTable>) -> Chain {
-    let providers: [Arc<dyn Provider>; 3] = [
-        Arc::new(providers::Machines::new("machines")),
-        Arc::new(providers::Fixed::new("static", Arc::clone(listed))),
-        Arc::new(providers::Menu::new("menu")),
-    ];
-    Chain::new(providers.map(Link::Instant).into())
 }
 
 fn listed(machines: &[bootstorm_config::Machine]) -> MachineTable {

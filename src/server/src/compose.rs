@@ -16,7 +16,7 @@ use bootstorm_control::{
     About, AdminToken, Admission, Authority, AuthorityConfig, BootPages, BootSeams, Boots, Clients,
     Machines, OwnCertificate, Place, Web, WebConfig, WebSeams,
 };
-use bootstorm_engine::handoff::{Ask, Decide};
+use bootstorm_engine::handoff::{Ask, Decide, Question};
 use bootstorm_engine::pacing::{Pacing, Turn};
 use bootstorm_engine::tls::{TlsOptions, resolving_config};
 use bootstorm_engine::{Engine, Opened, Seams};
@@ -24,6 +24,7 @@ use bootstorm_ingest::{Ingest, IngestConfig, Pins};
 use bootstorm_policy::{Policy, Ports, Rules};
 use bootstorm_proto::dhcp::{Answer, ClientFacts};
 use bootstorm_proto::types::MacAddress;
+use bootstorm_providers::Runner;
 use bootstorm_store::{Location, Store, StoreError};
 use bootstorm_telemetry::event::BootEvent;
 use bootstorm_telemetry::metrics::Metrics;
@@ -34,6 +35,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::classifier::Classifier;
+use crate::remote::{self, Remotes};
 use crate::translate;
 
 /// Requests of the data plane that may wait for the control plane.
@@ -68,6 +70,8 @@ struct Server {
     ingest: Arc<Ingest>,
     pins: Pins,
     policy: Arc<Policy>,
+    runner: Arc<Runner>,
+    boots: Boots,
     authority: Arc<Authority>,
     store: Store,
     classifier: Arc<Classifier>,
@@ -90,6 +94,7 @@ struct Privileged {
     classifier: Arc<Classifier>,
     engine: Opened,
     asks: Receiver<Ask>,
+    questions: Receiver<Question>,
     heard: Receiver<BootEvent>,
 }
 
@@ -102,19 +107,23 @@ impl Server {
             classifier,
             engine,
             asks,
+            questions,
             heard,
         } = Privileged::open(&config)?;
         let store = open_store(&config).await?;
         let boots = Boots::new(config.policy.loop_limit);
         let machines = open_machines(&store, &shared.policy, &boots).await?;
         let clients = Clients::start(heard, Arc::clone(&shared.metrics))?;
+        let policy = Arc::clone(&shared.policy);
+        let runner = Arc::new(Runner::new(policy, remote::providers(&config)));
         let pages = BootPages::new(BootSeams {
             policy: Arc::clone(&shared.policy),
             clients: clients.clone(),
             authority: Arc::clone(&shared.authority),
             machines: Arc::clone(&machines),
-            boots,
+            boots: boots.clone(),
             tokens: bootstorm_control::tokens(&config.data)?,
+            consult: Arc::new(Remotes(Arc::clone(&runner))),
             events: shared.events.clone(),
             metrics: Arc::clone(&shared.metrics),
         });
@@ -122,23 +131,9 @@ impl Server {
         classifier.know(known.borrow().iter().copied());
         classifier.join(&engine);
         let engine = start_engine(engine, asks, pages)?;
+        remote::answer_questions(questions, engine.replies(), Arc::clone(&runner))?;
         tokio::spawn(follow(Arc::clone(&classifier), known));
-        let web = match config.listen.web.address() {
-            None => None,
-            Some(listen) => {
-                let seams = WebSeams {
-                    token: AdminToken::open(&config.data)?,
-                    authority: Arc::clone(&shared.authority),
-                    clients: clients.clone(),
-                    machines: Arc::clone(&machines),
-                    classifier: Arc::clone(&classifier) as Arc<dyn bootstorm_control::Classifier>,
-                    catalog: Arc::clone(&shared.catalog),
-                    metrics: Arc::clone(&shared.metrics),
-                    about: Arc::new(about(&engine)),
-                };
-                Some(Web::start(WebConfig { listen }, seams).await?)
-            }
-        };
+        let web = start_web(&config, &shared, &clients, &machines, &classifier, &engine).await?;
         let syslog = start_syslog(config.listen.syslog).await;
         announce(&config, &engine, web.as_ref(), syslog)?;
         let catalog = Arc::clone(&shared.catalog);
@@ -148,6 +143,8 @@ impl Server {
             ingest: Arc::new(start_ingest(&config, &shared)?),
             pins: start_pins(&config, &shared)?,
             policy: shared.policy,
+            runner,
+            boots,
             authority: shared.authority,
             store,
             classifier,
@@ -203,6 +200,8 @@ impl Server {
             }
         };
         self.policy.set_rules(Rules::from(&config));
+        self.runner.set_providers(remote::providers(&config));
+        self.boots.set_repeats(config.policy.loop_limit);
         self.engine.pacing().set(translate::pacing(&config));
         self.classifier.configure(&config);
         self.ingest.rescan();
@@ -330,11 +329,12 @@ impl Privileged {
             kernel: config.tls.kernel == KernelTls::Auto,
         };
         let (ask, asks) = bounded(ASKS_MAX);
+        let (question, questions) = bounded(remote::QUESTIONS_MAX);
         let seams = Seams {
             catalog: Arc::clone(&shared.catalog),
             decide: Arc::new(Decision(Arc::clone(&shared.policy))),
             asks: ask,
-            questions: None,
+            questions: Some(question),
             events: shared.events.clone(),
             tls: Some(resolving_config(shared.authority.resolver(), options)?),
             metrics: Arc::clone(&shared.metrics),
@@ -349,6 +349,7 @@ impl Privileged {
             classifier: Arc::new(classifier),
             engine,
             asks,
+            questions,
             heard,
         })
     }
@@ -377,6 +378,30 @@ fn start_engine(engine: Opened, asks: Receiver<Ask>, pages: BootPages) -> anyhow
         let _ = replies.send(ticket, response);
     })?;
     Ok(engine)
+}
+
+async fn start_web(
+    config: &Config,
+    shared: &Shared,
+    clients: &Clients,
+    machines: &Arc<Machines>,
+    classifier: &Arc<Classifier>,
+    engine: &Engine,
+) -> anyhow::Result<Option<Web>> {
+    let Some(listen) = config.listen.web.address() else {
+        return Ok(None);
+    };
+    let seams = WebSeams {
+        token: AdminToken::open(&config.data)?,
+        authority: Arc::clone(&shared.authority),
+        clients: clients.clone(),
+        machines: Arc::clone(machines),
+        classifier: Arc::clone(classifier) as Arc<dyn bootstorm_control::Classifier>,
+        catalog: Arc::clone(&shared.catalog),
+        metrics: Arc::clone(&shared.metrics),
+        about: Arc::new(about(engine)),
+    };
+    Ok(Some(Web::start(WebConfig { listen }, seams).await?))
 }
 
 /// Tells the classifier which machines are known.

@@ -6,6 +6,7 @@ mod cli;
 mod compose;
 mod network;
 mod offline;
+mod remote;
 mod syslog;
 mod translate;
 

@@ -83,6 +83,7 @@ fn the_packaged_file_shows_the_default_of_every_key() {
             ..defaults.classifier.clone()
         },
         machines: shown.machines.clone(),
+        providers: shown.providers.clone(),
         policy: PolicyConfig {
             prompt: shown.policy.prompt.clone(),
             ..defaults.policy.clone()
@@ -96,6 +97,7 @@ fn the_packaged_file_shows_the_default_of_every_key() {
     };
     assert_eq!(shown.policy.prompt, prompt);
     assert_eq!(shown.machines.len(), 1);
+    assert_eq!(shown.providers.len(), 3);
 }
 
 #[test]

@@ -29,9 +29,17 @@ pub(super) enum Page {
     Waits(Box<Waits>),
 }
 
-/// A machine that is to boot something once, and nobody has taken the order yet.
+/// What it takes.
 #[derive(Debug)]
-pub(super) struct Waits {
+pub(super) enum Waits {
+    /// Remote providers have to be asked.
+    Asked(Facts),
+    /// The machine is to boot something once, and nobody has taken the order yet.
+    Ordered(Order),
+}
+
+#[derive(Debug)]
+pub(super) struct Order {
     facts: Facts,
     decision: Decision,
     machine: i64,
@@ -41,13 +49,13 @@ impl BootPages {
     /// The script of the machine that asks, as far as memory tells.
     pub(super) fn boot(&self, request: &BootRequest) -> Page {
         let facts = self.facts(request);
-        let decision = match self.policy.decide(&facts, SystemTime::now()) {
-            Asked::Decided(decision) => decision,
-            Asked::Waits { .. } => {
-                let plan = self.policy.boot(&facts);
-                return Page::Ready(self.hand_out(request, &facts, &plan));
-            }
-        };
+        match self.policy.decide(&facts, SystemTime::now()) {
+            Asked::Decided(decision) => self.decided(request, facts, decision),
+            Asked::Waits { .. } => Page::Waits(Box::new(Waits::Asked(facts))),
+        }
+    }
+
+    fn decided(&self, request: &BootRequest, facts: Facts, decision: Decision) -> Page {
         let plan = self.policy.plan(&decision, &facts);
         if boots_unattended(&plan)
             && is_ipxe(request)
@@ -61,22 +69,40 @@ impl BootPages {
         }
         let order = served(&decision).filter(|plan| plan.once);
         match order.and_then(|_| self.who(&facts).1) {
-            Some(machine) => Page::Waits(Box::new(Waits {
+            Some(machine) => Page::Waits(Box::new(Waits::Ordered(Order {
                 facts,
                 decision,
                 machine: machine.id,
-            })),
+            }))),
             None => Page::Ready(self.begin(request, &facts, decision, false)),
         }
     }
 
-    /// Takes what the machine is to boot once, so that no other request and no other server does.
+    /// The answer to a request, once whoever has to be asked has answered.
     pub(super) async fn wait(&self, request: &BootRequest, waits: Box<Waits>) -> BootResponse {
-        let Waits {
+        let order = match *waits {
+            Waits::Ordered(order) => order,
+            Waits::Asked(facts) => {
+                let decision = self.consult.decide(&facts).await;
+                match self.decided(request, facts, decision) {
+                    Page::Ready(response) => return response,
+                    Page::Waits(waits) => match *waits {
+                        Waits::Ordered(order) => order,
+                        Waits::Asked(_) => return self.busy(request),
+                    },
+                }
+            }
+        };
+        self.take(request, order).await
+    }
+
+    /// Takes what the machine is to boot once, so that no other request and no other server does.
+    async fn take(&self, request: &BootRequest, order: Order) -> BootResponse {
+        let Order {
             facts,
             decision,
             machine,
-        } = *waits;
+        } = order;
         match self.machines.take_once(machine).await {
             Ok(Some(boot)) => self.begin(request, &facts, ordered(decision, &boot), true),
             // Somebody was quicker: the snapshot knows it by now.

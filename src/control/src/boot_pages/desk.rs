@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::thread;
 
 use bootstorm_proto::http::{BootRequest, BootResponse};
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::{Semaphore, oneshot};
 
 use super::{BootPages, Page};
+use crate::Tasks;
 
 /// Requests that wait for a decision at a time; the machines behind them are asked to come again.
 const WAITING_MAX: usize = 1024;
@@ -29,31 +28,24 @@ impl BootPages {
         T: Send + 'static,
         R: Fn(T, BootResponse) + Clone + Send + 'static,
     {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
         let desk = Desk {
             pages: Arc::new(self),
-            tasks: runtime.handle().clone(),
-            places: Arc::new(Semaphore::new(WAITING_MAX)),
+            tasks: Tasks::start("boot-waits", WAITING_MAX)?,
             reply,
         };
-        let (ending, ended) = oneshot::channel::<()>();
-        named("boot-waits", move || {
-            // Ends when the other thread does, whichever way; what still waits is dropped.
-            let _ = runtime.block_on(ended);
-        })?;
-        named("boot-pages", move || {
-            let _ending = ending;
+        let thread = thread::Builder::new().name("boot-pages".to_owned());
+        thread.spawn(move || {
             for (to, request) in requests {
                 desk.take(to, request);
             }
-        })
+        })?;
+        Ok(())
     }
 }
 
 struct Desk<R> {
     pages: Arc<BootPages>,
-    tasks: Handle,
-    places: Arc<Semaphore>,
+    tasks: Tasks,
     reply: R,
 }
 
@@ -66,21 +58,15 @@ impl<R> Desk<R> {
             Page::Ready(response) => return (self.reply)(to, response),
             Page::Waits(waits) => waits,
         };
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Some(place) = self.tasks.place() else {
             return (self.reply)(to, self.pages.busy(&request));
         };
         let (pages, reply) = (Arc::clone(&self.pages), self.reply.clone());
-        self.tasks.spawn(async move {
+        place.spawn(async move {
             let response = pages.wait(&request, waits).await;
-            drop(place);
             reply(to, response);
         });
     }
-}
-
-fn named(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
-    thread.map(drop)
 }
 
 #[cfg(test)]

@@ -3,11 +3,14 @@ use std::time::Duration;
 
 use bootstorm_catalog::{Catalog, Entry, EntryKind, Snapshot};
 use bootstorm_config::Config;
-use bootstorm_policy::{Ports, Rules};
+use bootstorm_policy::chain::{Chain, Link, OnFailure, Remote};
+use bootstorm_policy::decision::{Boot, Decision, Plan, Verdict};
+use bootstorm_policy::{Answered, Asked, MachineKey, Ports, Rules};
 use bootstorm_proto::dhcp::{Asker, ClientFacts};
 use bootstorm_proto::types::ClientArch;
 use bootstorm_store::{Edit, Key, Location, Store};
 use crossbeam_channel::{Receiver, bounded};
+use futures_util::future::BoxFuture;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -68,6 +71,7 @@ pub(super) fn lab() -> Lab {
         machines,
         boots,
         tokens: Tokens::new(&[7; 32]),
+        consult: Arc::new(Oracle(Arc::clone(&policy))),
         events: sender,
         metrics: Arc::new(Metrics::new()),
     });
@@ -107,6 +111,37 @@ pub(super) fn request(method: Method, path: &str, query: &str) -> BootRequest {
 
 pub(super) fn body(response: &BootResponse) -> &str {
     std::str::from_utf8(&response.body).unwrap()
+}
+
+/// A remote provider that says `tool` of every machine.
+#[derive(Debug)]
+struct Oracle(Arc<Policy>);
+
+impl Consult for Oracle {
+    fn decide<'a>(&'a self, facts: &'a Facts) -> BoxFuture<'a, Decision> {
+        let now = SystemTime::now();
+        loop {
+            match self.0.decide(facts, now) {
+                Asked::Decided(decision) => return Box::pin(std::future::ready(decision)),
+                Asked::Waits {
+                    identity, links, ..
+                } => {
+                    let answered = Answered {
+                        verdict: Verdict::Serve(Arc::new(Plan {
+                            boot: Boot::Entry("tool".to_owned()),
+                            required: true,
+                            by: "oracle".to_owned(),
+                            ..Plan::default()
+                        })),
+                        took: Duration::ZERO,
+                        until: now + Duration::from_secs(60),
+                    };
+                    let key = MachineKey::of(facts, &identity);
+                    self.0.answers().put(&links[0].name, key, answered);
+                }
+            }
+        }
+    }
 }
 
 impl Lab {

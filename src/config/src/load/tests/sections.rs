@@ -452,7 +452,7 @@ fn providers_that_cannot_be_meant_are_told() {
 #[test]
 fn what_cannot_be_done_is_refused_with_its_place() {
     let found = complaints(
-        "[policy]\nanswer = \"none\"\n[[provider]]\ntype = \"exec\"\nprogram = [\"/bin/true\"]\n",
+        "[policy]\nanswer = \"none\"\n[[provider]]\ntype = \"webhook\"\nurl = \"http://a/\"\n",
     );
     assert!(
         found

@@ -47,8 +47,7 @@ fn who_finds_no_place_to_wait_comes_again() {
     let (answers, answered) = unbounded();
     let desk = Desk {
         pages: Arc::new(lab.pages.clone()),
-        tasks: lab.runtime.handle().clone(),
-        places: Arc::new(Semaphore::new(0)),
+        tasks: Tasks::start("none", 0).unwrap(),
         reply: move |(), response| answers.send(response).unwrap(),
     };
     desk.take((), request(Method::Get, "/boot", &format!("mac={MAC}")));

@@ -168,3 +168,36 @@ fn twopxe_07_reports_of_others_need_the_token_of_the_boot() {
     let (status, text) = report(MAC, &format!("&token={token}"));
     assert_eq!((status, &*text), (200, "ok\n"));
 }
+
+#[test]
+fn who_is_asked_elsewhere_waits_and_what_is_required_repeats_only_so_often() {
+    let lab = lab();
+    let oracle = Remote {
+        name: "oracle".into(),
+        asked_at_dhcp: true,
+        budget: Duration::from_secs(1),
+        keep: Duration::from_secs(60),
+        on_failure: OnFailure::Pass,
+    };
+    let rules = Rules::from(&Config::for_user());
+    lab.policy.set_rules(Rules {
+        chain: Chain::new(vec![Link::Remote(Arc::new(oracle))]),
+        ..rules
+    });
+    let asked = request(Method::Get, "/boot", &format!("mac={MAC}&arch=7"));
+    assert!(matches!(lab.pages.respond(&asked), Page::Waits(_)));
+    for round in 1..=3 {
+        assert!(asks(&lab).contains(BOOTS_TOOL), "{round}");
+        assert!(
+            matches!(lab.pages.respond(&asked), Page::Ready(_)),
+            "the answer is kept"
+        );
+        loads(&lab);
+    }
+    assert!(asks(&lab).contains("[boot.loop]"));
+    lab.edit(Edit::Boot(None));
+    let report = format!("state=finished&mac={MAC}");
+    assert!(asks(&lab).contains(BOOTS_TOOL), "people decided anew");
+    let _ = lab.respond(&request(Method::Get, "/boot/report", &report));
+    assert!(asks(&lab).contains("[boot.done]"));
+}

@@ -1,0 +1,85 @@
+//! Wires remote providers: who they are, and whom their decisions go to.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bootstorm_config::{Config, ExecCommand, ProviderConfig, ProviderKind};
+use bootstorm_control::{Consult, Tasks};
+use bootstorm_engine::handoff::{Question, Replies};
+use bootstorm_policy::Facts;
+use bootstorm_policy::decision::Decision;
+use bootstorm_providers::{Ask, Command, Exec, Provider, Providers, Runner};
+use crossbeam_channel::Receiver;
+use futures_util::future::BoxFuture;
+
+/// DHCP requests whose machines somebody is asked about at a time.
+pub(crate) const QUESTIONS_MAX: usize = 1024;
+
+/// This server's program, whatever became of its file.
+const OURSELVES: &str = "/proc/self/exe";
+
+/// The remote providers of the configuration.
+pub(crate) fn providers(config: &Config) -> Providers {
+    let remote = |provider: &ProviderConfig| {
+        let ask: Arc<dyn Ask> = match &provider.kind {
+            ProviderKind::Exec(exec) => Arc::new(Exec {
+                name: provider.name.clone(),
+                command: match &exec.command {
+                    ExecCommand::Program(words) => Command::Program(words.clone()),
+                    ExecCommand::Script(path) => Command::PowerShell(path.clone()),
+                },
+                memory: exec.memory,
+                processes: exec.processes,
+                budget: provider.budget,
+                environment: exec.environment.clone(),
+                server: PathBuf::from(OURSELVES),
+            }),
+            // From memory, or refused by the configuration.
+            ProviderKind::Static
+            | ProviderKind::Machines
+            | ProviderKind::Menu
+            | ProviderKind::Approval(_)
+            | ProviderKind::Webhook(_)
+            | ProviderKind::Sql(_)
+            | ProviderKind::ConfigMgr(_)
+            | ProviderKind::Referral(_) => return None,
+        };
+        let concurrent = usize::try_from(provider.concurrent.get()).unwrap_or(usize::MAX);
+        Some((provider.name.as_str().into(), Provider { ask, concurrent }))
+    };
+    config.providers.iter().filter_map(remote).collect()
+}
+
+/// The runner, as scripts ask it.
+#[derive(Debug)]
+pub(crate) struct Remotes(pub(crate) Arc<Runner>);
+
+impl Consult for Remotes {
+    fn decide<'a>(&'a self, facts: &'a Facts) -> BoxFuture<'a, Decision> {
+        Box::pin(self.0.decide(facts))
+    }
+}
+
+/// Has the providers asked about machines that come by DHCP; the workers answer those then.
+pub(crate) fn answer_questions(
+    questions: Receiver<Question>,
+    replies: Replies,
+    runner: Arc<Runner>,
+) -> std::io::Result<()> {
+    let tasks = Tasks::start("dhcp-waits", QUESTIONS_MAX)?;
+    std::thread::Builder::new()
+        .name("dhcp-questions".to_owned())
+        .spawn(move || {
+            for Question { ticket, facts } in questions {
+                let (runner, replies) = (Arc::clone(&runner), replies.clone());
+                // Without a place the machine asks again by itself.
+                let Some(place) = tasks.place() else { continue };
+                place.spawn(async move {
+                    // The answers stay with the policy, which the worker asks again.
+                    let _ = runner.decide(&Facts::from(&facts)).await;
+                    let _ = replies.decided(ticket);
+                });
+            }
+        })?;
+    Ok(())
+}
