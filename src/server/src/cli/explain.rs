@@ -1,5 +1,7 @@
 //! `bootstorm explain`: why a machine was, would be, or was not answered.
 
+mod trace;
+
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -153,11 +155,15 @@ fn explain_machine(
         let answer = judge.policy.dhcp(&judge.facts(mac, asker, arch));
         writeln!(out, "  {name:<19} {}", in_words(&answer))?;
     }
-    let plan = judge.policy.boot(&Facts {
+    let facts = Facts {
         mac: Some(mac),
         ..Facts::default()
-    });
+    };
+    let plan = judge.policy.boot(&facts);
     writeln!(out, "  {:<19} {}", "its script boots", plan.name())?;
+    for step in trace::steps(&judge.policy, &facts) {
+        writeln!(out, "  {:<19} {step}", "")?;
+    }
     Ok(())
 }
 
@@ -278,6 +284,9 @@ fn verdict(
         lines.push(("quirk", (*quirk).to_owned()));
     }
     let answer = judge.policy.dhcp(request.facts());
+    for step in trace::steps(&judge.policy, &Facts::from(request.facts())) {
+        lines.push(("provider", step));
+    }
     lines.push(("policy", in_words(&answer)));
     let mut buffer = [0; REPLY_MAX];
     lines.push(match request.reply(&answer, &judge.style, &mut buffer) {
