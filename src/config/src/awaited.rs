@@ -15,7 +15,6 @@ pub(crate) const AWAITED: &[&str] = &[
     "identity",
     "rule",
     "menu",
-    "store",
 ];
 
 /// Values of `type` that are refused in `[[provider]]` although the table itself is not.
