@@ -5,7 +5,9 @@ use std::num::NonZeroU16;
 use bootstorm_proto::types::MacAddress;
 
 use super::*;
-use crate::{ClassName, ClassRule, Classifier, PacketRate, PolicyConfig, PromptPolicy};
+use crate::{
+    ClassName, ClassRule, Classifier, PacketRate, PolicyConfig, PromptPolicy, StoreConfig,
+};
 use crate::{DataPorts, Driver, KernelTls, ListenAt, LogFormat, Scheme, UefiOffer, Xdp};
 
 mod sections;
@@ -88,6 +90,10 @@ fn the_packaged_file_shows_the_default_of_every_key() {
             prompt: shown.policy.prompt.clone(),
             ..defaults.policy.clone()
         },
+        store: StoreConfig {
+            url: Some("postgres://bootstorm:PASSWORD@db.example/bootstorm".to_owned()),
+            ..defaults.store.clone()
+        },
         ..defaults
     };
     assert_eq!(shown, expected);
@@ -104,7 +110,7 @@ fn the_packaged_file_shows_the_default_of_every_key() {
 fn every_key_is_in_the_reference_and_in_the_packaged_file() {
     let reference = include_str!("../../../../docs/reference/configuration.md");
     let every_table = "boot.nbp.x = 1\nx = 1\nlisten.x = 1\ntftp.x = 1\npacing.x = 1\nclassifier.x = 1\ntls.x = 1\n\
-                       policy.prompt.x = 1\n[[machine]]\nx = 1\n[boot]\nx = 1\n";
+                       policy.prompt.x = 1\npolicy.x = 1\nstore.x = 1\n[[machine]]\nx = 1\n[boot]\nx = 1\n";
     let text = every_table.replace("boot.nbp.x = 1\n", "") + "[boot.nbp]\nx = 1\n";
     let mut keys = 0;
     let unknown = |c: &String| c.contains("there is no key `x`");
