@@ -54,6 +54,7 @@ fn the_packaged_file_shows_the_default_of_every_key() {
     let text = uncommented()
         .replace("\ncertificate =", "\n#certificate =")
         .replace("\nkey =", "\n#key =")
+        .replace("\nurl =", "\n#url =")
         .replace("\ntemplates =", "\n#templates =");
     let shown = config(&text);
     let defaults = Config::for_system();
