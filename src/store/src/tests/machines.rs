@@ -66,7 +66,7 @@ async fn a_machine_keeps_what_a_later_sighting_does_not_tell() {
 }
 
 #[tokio::test]
-async fn a_guid_says_which_machine_it_is_and_addresses_are_added() {
+async fn a_guid_says_which_machine_it_is() {
     on_each(async |lab| {
         let store = lab.open().await;
         let seen = |last, guid| Sighting {
@@ -75,9 +75,9 @@ async fn a_guid_says_which_machine_it_is_and_addresses_are_added() {
         };
         let batch = [
             seen(1, Some(guid(1))),
+            // Its second card, or a dock that will be at another machine tomorrow.
             seen(2, Some(guid(1))),
             seen(3, Some(guid(3))),
-            // A dock of the third machine at the first one.
             seen(3, Some(guid(1))),
             // Nothing tells which machine it is.
             Sighting {
@@ -91,14 +91,57 @@ async fn a_guid_says_which_machine_it_is_and_addresses_are_added() {
         ];
         store.seen(&batch).await.unwrap();
         store.seen(&batch).await.unwrap();
+        let known = Key::Guid(guid(5));
+        store.change(&known, &[]).await.unwrap();
+        store.seen(&[seen(5, Some(guid(5)))]).await.unwrap();
         let all = store.load().await.unwrap();
         let seen: Vec<_> = all.iter().map(|m| (m.macs.clone(), m.guid)).collect();
         let wanted = [
-            (vec![mac(1), mac(2)], Some(guid(1))),
+            (vec![mac(1)], Some(guid(1))),
             (vec![mac(3)], Some(guid(3))),
             (vec![], Some(guid(4))),
+            (vec![mac(5)], Some(guid(5))),
         ];
         assert_eq!(seen, wanted);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_serial_number_tells_machines_apart_that_share_a_guid_or_a_dock() {
+    on_each(async |lab| {
+        let store = lab.open().await;
+        let seen = |last, byte, serial: &str| Sighting {
+            guid: Some(guid(byte)),
+            hardware: Hardware {
+                serial: Some(serial.to_owned()),
+                ..Hardware::default()
+            },
+            ..sighting(last, "asked", 1)
+        };
+        let batch = [
+            seen(1, 1, "A"),
+            // The same GUID in another machine.
+            seen(2, 1, "B"),
+            // The address of the first one at a third.
+            seen(1, 3, "C"),
+        ];
+        store.seen(&batch).await.unwrap();
+        store.seen(&batch).await.unwrap();
+        let all = store.load().await.unwrap();
+        let wanted = [("A", vec![mac(1)]), ("B", vec![mac(2)]), ("C", vec![])];
+        assert_eq!(all.len(), wanted.len());
+        for (machine, (serial, macs)) in all.iter().zip(wanted) {
+            assert_eq!(machine.hardware.serial.as_deref(), Some(serial));
+            assert_eq!(machine.macs, macs);
+        }
+        // Without a GUID only the address is left.
+        let alone = Sighting {
+            guid: None,
+            ..seen(1, 1, "D")
+        };
+        store.seen(&[alone]).await.unwrap();
+        assert_eq!(store.load().await.unwrap().len(), 3);
     })
     .await;
 }
