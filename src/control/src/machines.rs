@@ -1,13 +1,14 @@
 //! Machines that the store knows, and the snapshot of them that decisions are made from.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bootstorm_policy::{Identity, Machine, Policy};
+use bootstorm_policy::{Machine, Policy};
 use bootstorm_proto::types::MacAddress;
 use bootstorm_store::{
-    Edit, Filter, Hardware, Key, LIMIT, MACHINES_MAX, MachineRecord, Sighting, Store, StoreError,
+    Changes, Edit, Filter, Hardware, Key, LIMIT, MACHINES_MAX, MachineRecord, Note, Sighting,
+    Spool, Store, StoreError, Watch,
 };
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, broadcast, watch};
@@ -22,22 +23,30 @@ pub struct Machines {
     store: Store,
     policy: Arc<Policy>,
     boots: Boots,
-    /// One change at a time, so that the snapshot never goes back to an older state.
-    changing: Mutex<()>,
+    spool: Spool,
+    /// What the snapshot holds of each machine, by number. One change at a time, so that the
+    /// snapshot never goes back to an older state.
+    held: Mutex<Held>,
     known: watch::Sender<HashSet<MacAddress>>,
 }
 
 impl Machines {
-    /// Hands what is stored to the policy; `boots` forgets machines that people decide anew for.
+    /// Hands what is stored to the policy. What is seen goes through `spool`. `boots` forgets machines that people decide anew for.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn open(store: Store, policy: Arc<Policy>, boots: Boots) -> Result<Self, StoreError> {
+    pub async fn open(
+        store: Store,
+        spool: Spool,
+        policy: Arc<Policy>,
+        boots: Boots,
+    ) -> Result<Self, StoreError> {
         let machines = Self {
             store,
+            spool,
             policy,
             boots,
-            changing: Mutex::new(()),
+            held: Mutex::default(),
             known: watch::Sender::default(),
         };
         machines.reload().await?;
@@ -60,11 +69,11 @@ impl Machines {
         key: &Key,
         edits: impl FnOnce(Option<&MachineRecord>) -> Vec<Edit>,
     ) -> Result<MachineRecord, StoreError> {
-        let _turn = self.changing.lock().await;
+        let mut held = self.held.lock().await;
         let before = self.store.machine(key).await?;
         let edits = edits(before.as_ref());
         let now = self.store.change(key, &edits).await?;
-        self.take_in(before.as_ref(), &now);
+        self.take_in(&mut held, &now);
         if edits.iter().any(begins_anew) {
             self.boots.forget(Who::Machine(now.id));
         }
@@ -79,9 +88,9 @@ impl Machines {
         &self,
         changes: &[(Key, Vec<Edit>)],
     ) -> Result<(), (usize, StoreError)> {
-        let turn = self.changing.lock().await;
+        let held = self.held.lock().await;
         self.store.change_all(changes).await?;
-        drop(turn);
+        drop(held);
         let reloaded = self.reload().await;
         reloaded.map_err(|error| (changes.len(), error))
     }
@@ -91,12 +100,12 @@ impl Machines {
     /// # Errors
     /// What the database says.
     pub async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
-        let _turn = self.changing.lock().await;
+        let mut held = self.held.lock().await;
         let Some(before) = self.store.machine(key).await? else {
             return Ok(false);
         };
         let is_gone = self.store.remove(&Key::Id(before.id)).await?;
-        self.policy.machines().remove(&snapshot(&before));
+        self.forget(&mut held, before.id);
         Ok(is_gone)
     }
 
@@ -106,7 +115,7 @@ impl Machines {
     /// What the database says; then the order may be taken or not.
     pub async fn take_once(&self, machine: i64) -> Result<Option<String>, StoreError> {
         // A long list that comes in takes longer than a machine waits for its script.
-        let Ok(_turn) = timeout(LIMIT, self.changing.lock()).await else {
+        let Ok(mut held) = timeout(LIMIT, self.held.lock()).await else {
             let database = self.store.location().clone();
             let waited = LIMIT;
             return Err(StoreError::Locked { database, waited });
@@ -120,7 +129,7 @@ impl Machines {
             None => None,
         };
         if let Some(now) = self.store.machine(&key).await? {
-            self.take_in(Some(&before), &now);
+            self.take_in(&mut held, &now);
         }
         Ok(taken)
     }
@@ -152,11 +161,29 @@ impl Machines {
         self.store.clone().close().await;
     }
 
-    /// Notes in the store which machines were seen, every two seconds, until the table ends. An
-    /// error is logged and the next batch tried: boots go on without a database.
+    /// Notes in the store which machines were seen, every two seconds, until the table ends. While
+    /// the database is away the notes wait in the spool: boots go on without it.
     pub fn follow(self: Arc<Self>, clients: &Clients) -> impl Future<Output = ()> + Send + use<> {
         let updates = clients.subscribe();
         async move { self.record(updates).await }
+    }
+
+    /// Takes in what other servers and the command line change in the store, for ever.
+    pub async fn follow_others(self: Arc<Self>, mut watch: Watch) {
+        loop {
+            let taken_in = match watch.next().await {
+                Ok(Changes::All) => self.reload().await,
+                Ok(Changes::Some { machines, .. }) => self.renew(&machines).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = taken_in {
+                let code = error.code();
+                tracing::warn!(code, "what other servers change is not seen: {error}");
+                tokio::time::sleep(AGAIN).await;
+                // What was read of the changes may not have been taken in.
+                watch.rewind();
+            }
+        }
     }
 
     async fn record(&self, mut updates: broadcast::Receiver<Update>) {
@@ -178,60 +205,54 @@ impl Machines {
     }
 
     async fn note(&self, seen: &mut HashMap<MacAddress, Sighting>) {
-        let batch: Vec<_> = seen.drain().map(|(_, sighting)| sighting).collect();
-        let booted = batch.iter().filter(|s| s.has_booted);
-        let booted: Vec<_> = booted.filter_map(|s| s.mac).collect();
-        self.knows(booted.iter().copied());
-        if batch.is_empty() {
-            return;
-        }
+        let booted = seen.values().filter(|s| s.has_booted);
+        self.knows(booted.filter_map(|s| s.mac));
+        let notes: Vec<_> = seen.drain().map(|(_, s)| Note::Seen(s)).collect();
+        self.spool.put(&notes);
         let noted = async {
-            self.store.seen(&batch).await?;
-            self.meet(&booted).await
+            let changed = self.spool.deliver(&self.store).await?;
+            self.renew(&changed).await
         };
         if let Err(error) = noted.await {
-            tracing::warn!(
-                code = error.code(),
-                machines = batch.len(),
-                "not noted: {error}"
-            );
+            let (code, bytes) = (error.code(), self.spool.waiting());
+            tracing::warn!(code, bytes, "what was seen waits in the spool: {error}");
         }
     }
 
-    /// Tells the policy of machines that booted here for the first time.
-    async fn meet(&self, booted: &[MacAddress]) -> Result<(), StoreError> {
-        for mac in booted {
-            let identity = Identity {
-                mac: Some(*mac),
-                ..Identity::default()
-            };
-            let held = self.policy.machines().find(&identity);
-            if held.is_some_and(|machine| machine.known) {
-                continue;
-            }
-            let _turn = self.changing.lock().await;
-            if let Some(record) = self.store.machine(&Key::Mac(*mac)).await? {
-                self.take_in(None, &record);
+    /// Takes in machines as the store has them now.
+    async fn renew(&self, machines: &BTreeSet<i64>) -> Result<(), StoreError> {
+        for id in machines {
+            let mut held = self.held.lock().await;
+            match self.store.machine(&Key::Id(*id)).await? {
+                Some(now) => self.take_in(&mut held, &now),
+                None => self.forget(&mut held, *id),
             }
         }
         Ok(())
     }
 
     async fn reload(&self) -> Result<(), StoreError> {
-        let _turn = self.changing.lock().await;
+        let mut held = self.held.lock().await;
         let records = self.store.load().await?;
         let known = || records.iter().filter(|record| record.is_known());
         let macs = known().flat_map(|record| record.macs.iter().copied());
         self.known.send_replace(macs.collect());
+        *held = known().map(|record| (record.id, keys(record))).collect();
         self.policy.machines().set_all(known().map(snapshot));
         Ok(())
     }
 
-    fn take_in(&self, before: Option<&MachineRecord>, now: &MachineRecord) {
-        let before = before.map(snapshot);
+    fn take_in(&self, held: &mut Held, now: &MachineRecord) {
+        let before = held.insert(now.id, keys(now));
         self.policy.machines().set(before.as_ref(), snapshot(now));
         if now.is_known() {
             self.knows(now.macs.iter().copied());
+        }
+    }
+
+    fn forget(&self, held: &mut Held, id: i64) {
+        if let Some(before) = held.remove(&id) {
+            self.policy.machines().remove(&before);
         }
     }
 
@@ -247,6 +268,21 @@ impl Machines {
 }
 
 const FLUSH: Duration = Duration::from_secs(2);
+
+/// How long after a failure others' changes are looked for again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Number, GUID and addresses of machines, nothing else.
+type Held = HashMap<i64, Machine>;
+
+fn keys(record: &MachineRecord) -> Machine {
+    Machine {
+        id: record.id,
+        guid: record.guid,
+        macs: record.macs.clone(),
+        ..Machine::default()
+    }
+}
 
 /// People decided anew what it boots: what it did before does not count.
 const fn begins_anew(edit: &Edit) -> bool {
@@ -285,3 +321,6 @@ fn take_note(seen: &mut HashMap<MacAddress, Sighting>, client: &Client) {
     };
     seen.insert(mac, sighting);
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ use bootstorm_policy::{Policy, Ports, Rules};
 use bootstorm_proto::dhcp::{Answer, ClientFacts};
 use bootstorm_proto::types::MacAddress;
 use bootstorm_providers::Runner;
-use bootstorm_store::{Location, Store, StoreError};
+use bootstorm_store::{Location, Spool, Store, StoreError};
 use bootstorm_telemetry::event::BootEvent;
 use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -112,7 +112,7 @@ impl Server {
         } = Privileged::open(&config)?;
         let store = open_store(&config).await?;
         let boots = Boots::new(config.policy.loop_limit);
-        let machines = open_machines(&store, &shared.policy, &boots).await?;
+        let machines = open_machines(&config, &store, &shared.policy, &boots).await?;
         let clients = Clients::start(heard, Arc::clone(&shared.metrics))?;
         let policy = Arc::clone(&shared.policy);
         let runner = Arc::new(Runner::new(policy, remote::providers(&config)));
@@ -356,13 +356,18 @@ impl Privileged {
 }
 
 async fn open_machines(
+    config: &Config,
     store: &Store,
     policy: &Arc<Policy>,
     boots: &Boots,
 ) -> anyhow::Result<Arc<Machines>> {
     let (policy, boots) = (Arc::clone(policy), boots.clone());
-    let machines = Machines::open(store.clone(), policy, boots).await?;
-    Ok(Arc::new(machines))
+    let spool = Spool::open(&config.data.join("spool.jsonl"))?;
+    let watch = store.watch().await?;
+    let machines = Machines::open(store.clone(), spool, policy, boots).await?;
+    let machines = Arc::new(machines);
+    tokio::spawn(Arc::clone(&machines).follow_others(watch));
+    Ok(machines)
 }
 
 /// Scripts, certificates and reports are made by threads of their own: a slow one delays no packet.

@@ -62,6 +62,8 @@ impl Changes {
 pub struct Watch {
     store: Store,
     seen: i64,
+    /// What had been seen before the last changes were told.
+    taken_in: i64,
     listener: Option<PgListener>,
 }
 
@@ -77,6 +79,7 @@ impl Store {
         Ok(Watch {
             store: self.clone(),
             seen,
+            taken_in: seen,
             listener: None,
         })
     }
@@ -135,6 +138,7 @@ impl Watch {
     /// # Errors
     /// [`StoreError`] while the database is away; call again later, nothing is missed.
     pub async fn next(&mut self) -> Result<Changes, StoreError> {
+        self.taken_in = self.seen;
         loop {
             let changes = self.look().await?;
             if !changes.is_empty() {
@@ -142,6 +146,11 @@ impl Watch {
             }
             self.wait().await;
         }
+    }
+
+    /// The changes that were told last could not be taken in: they are told again.
+    pub fn rewind(&mut self) {
+        self.seen = self.taken_in;
     }
 
     /// What others have changed since the last look.

@@ -1,5 +1,6 @@
 //! What the server itself notes, any number of things in one transaction.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -39,39 +40,42 @@ impl Store {
     /// [`StoreError`]; then none of them is noted.
     pub async fn seen(&self, sightings: &[Sighting]) -> Result<(), StoreError> {
         let notes: Vec<_> = sightings.iter().cloned().map(Note::Seen).collect();
-        self.record(&notes).await
+        self.record(&notes).await.map(|_| ())
     }
 
-    /// Notes all of it, in order, in one transaction. Some hundred stay within the time limit.
+    /// Notes all of it, in order, in one transaction. Some hundred stay within the time limit. Gives
+    /// the numbers of the machines of which a snapshot holds something else now.
     ///
     /// # Errors
     /// [`StoreError`]; then nothing is noted.
     pub async fn record<'n>(
         &self,
         notes: impl IntoIterator<Item = &'n Note>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<BTreeSet<i64>, StoreError> {
         self.bounded(async {
             let mut transaction = self.writing().await?;
-            let mut changes = Vec::new();
+            let mut changed = BTreeSet::new();
             let mut sightings = 0;
             for it in notes {
                 match it {
                     Note::Seen(seen) => {
                         sightings += 1;
-                        changes.extend(note(&mut transaction, seen).await?.map(Change::Machine));
+                        changed.extend(note(&mut transaction, seen).await?);
                     }
                     Note::Began(boot) => begin(&mut transaction, boot).await?,
                     Note::Ended(boot) => end(&mut transaction, boot).await?,
                     Note::Happened(event) => happen(&mut transaction, event).await?,
                     Note::OnceTaken { machine, at } => {
                         let taken = take_once(&mut transaction, *machine, *at).await?;
-                        changes.extend(taken.map(|_| Change::Machine(*machine)));
+                        changed.extend(taken.map(|_| *machine));
                     }
                 }
             }
             self.forget_surplus(&mut transaction, sightings).await?;
-            self.tell(&mut transaction, &changes).await?;
-            Ok(transaction.commit().await?)
+            let told: Vec<_> = changed.iter().copied().map(Change::Machine).collect();
+            self.tell(&mut transaction, &told).await?;
+            transaction.commit().await?;
+            Ok(changed)
         })
         .await
     }

@@ -4,13 +4,13 @@
 //! A line is one note as JSON. Lines are delivered in order; a crash between a delivery and the
 //! cutting of the file delivers them again, which notes nothing twice.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{Note, Store, StoreError};
 
@@ -22,12 +22,6 @@ const BATCH: usize = 200;
 
 /// The longest line; what is longer is not kept.
 const LINE_MAX: usize = 64 * 1024;
-
-/// How often lines are made safe from a power cut and delivered.
-const TURN: Duration = Duration::from_secs(1);
-
-/// The longest pause after a delivery that failed.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// A file of notes that the database has not taken yet.
 #[derive(Debug)]
@@ -82,7 +76,8 @@ impl Spool {
     }
 
     /// Takes notes. When it returns, a kill of the server loses none of them; a power cut loses
-    /// those of the last second. What the disk does not take is dropped and counted.
+    /// those since the last delivery, also one that failed. What the disk does not take is dropped
+    /// and counted.
     pub fn put(&self, notes: &[Note]) {
         let mut bytes = Vec::new();
         let mut count = 0;
@@ -106,40 +101,29 @@ impl Spool {
         }
     }
 
-    /// Delivers what there is.
+    /// Delivers what there is. Gives the numbers of the machines of which a snapshot holds something
+    /// else now.
     ///
     /// # Errors
-    /// [`StoreError`]; what is not delivered is kept.
-    pub async fn deliver(&self, store: &Store) -> Result<(), StoreError> {
+    /// [`StoreError`]; what is not delivered is kept, and safe from a power cut.
+    pub async fn deliver(&self, store: &Store) -> Result<BTreeSet<i64>, StoreError> {
         let _turn = self.delivering.lock().await;
+        let mut changed = BTreeSet::new();
         loop {
             let Some(batch) = self.lines().batch() else {
-                return Ok(());
+                return Ok(changed);
             };
             if batch.damaged > 0 {
                 self.drop_notes(batch.damaged, "damaged");
             }
-            if !batch.notes.is_empty() {
-                self.record(store, &batch.notes).await?;
-            }
-            self.lines().deliver(batch.end);
-        }
-    }
-
-    /// Delivers every second, until it is dropped; slower while the database is away.
-    pub async fn run(self: Arc<Self>, store: Store) {
-        let mut pause = TURN;
-        loop {
-            tokio::time::sleep(pause).await;
-            self.sync().await;
-            match self.deliver(&store).await {
-                Ok(()) => pause = TURN,
+            match self.record(store, &batch.notes).await {
+                Ok(more) => changed.extend(more),
                 Err(error) => {
-                    let (code, bytes) = (error.code(), self.waiting());
-                    tracing::warn!(code, bytes, "notes wait in the spool: {error}");
-                    pause = PAUSE_MAX.min(pause * 2);
+                    self.sync().await;
+                    return Err(error);
                 }
             }
+            self.lines().deliver(batch.end);
         }
     }
 
@@ -157,14 +141,15 @@ impl Spool {
     }
 
     /// A note that the database refuses for what it says is dropped, so that it holds up no other.
-    async fn record(&self, store: &Store, notes: &[Note]) -> Result<(), StoreError> {
+    async fn record(&self, store: &Store, notes: &[Note]) -> Result<BTreeSet<i64>, StoreError> {
         match store.record(notes).await {
             Err(error) if error.is_of_data() => {}
             done => return done,
         }
+        let mut changed = BTreeSet::new();
         for note in notes {
             match store.record([note]).await {
-                Ok(()) => {}
+                Ok(more) => changed.extend(more),
                 Err(error) if error.is_of_data() => {
                     tracing::error!(code = error.code(), "a note is refused: {error}");
                     self.drop_notes(1, "refused by the database");
@@ -172,7 +157,7 @@ impl Spool {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(changed)
     }
 
     async fn sync(&self) {
@@ -255,6 +240,9 @@ impl Lines {
 
     /// The next lines that are not delivered, if there are any that can be read.
     fn batch(&self) -> Option<Batch> {
+        if self.delivered == self.end {
+            return None;
+        }
         let mut lines = self.reader(self.delivered).ok()?;
         let mut batch = Batch {
             notes: Vec::new(),

@@ -8,7 +8,7 @@ use bootstorm_policy::decision::{Boot, Decision, Plan, Verdict};
 use bootstorm_policy::{Answered, Asked, MachineKey, Ports, Rules};
 use bootstorm_proto::dhcp::{Asker, ClientFacts};
 use bootstorm_proto::types::ClientArch;
-use bootstorm_store::{Edit, Key, Location, Store};
+use bootstorm_store::{Edit, Key, Location, Spool, Store};
 use crossbeam_channel::{Receiver, bounded};
 use futures_util::future::BoxFuture;
 use tempfile::TempDir;
@@ -61,7 +61,8 @@ pub(super) fn lab() -> Lab {
         let store = Store::open(&Location::in_folder(data.path()))
             .await
             .unwrap();
-        let machines = Machines::open(store, Arc::clone(&policy), boots.clone());
+        let spool = Spool::open(&data.path().join("spool.jsonl")).unwrap();
+        let machines = Machines::open(store, spool, Arc::clone(&policy), boots.clone());
         Arc::new(machines.await.unwrap())
     });
     let pages = BootPages::new(BootSeams {

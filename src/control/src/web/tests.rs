@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use bootstorm_config::Config;
 use bootstorm_policy::{BootPlan, Facts, Policy, Ports, Rules};
-use bootstorm_store::{Key, Location, Store};
+use bootstorm_store::{Key, Location, Spool, Store};
 use bootstorm_telemetry::event::{BootEvent, Reason, What};
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
@@ -412,7 +412,8 @@ async fn machines_that_were_seen_are_noted_in_the_store() {
     let catalog = Arc::new(Catalog::default());
     let rules = Rules::from(&Config::for_user());
     let policy = Arc::new(Policy::new(rules, Ports::default(), catalog));
-    let machines = Machines::open(store, policy, Boots::new(3)).await;
+    let spool = Spool::open(&data.path().join("spool.jsonl")).unwrap();
+    let machines = Machines::open(store, spool, policy, Boots::new(3)).await;
     let machines = Arc::new(machines.unwrap());
     let (events, receiver) = crossbeam_channel::bounded(10);
     let clients = Clients::start(receiver, Arc::new(Metrics::new())).unwrap();

@@ -21,6 +21,8 @@ async fn what_another_server_changes_is_told() {
             .await
             .unwrap();
         assert_eq!(watch.next().await.unwrap(), machines([changed.id]));
+        watch.rewind();
+        assert_eq!(watch.next().await.unwrap(), machines([changed.id]));
 
         let once = Once {
             boot: "wipe".to_owned(),

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use bootstorm_catalog::{Entry, EntryKind, Snapshot};
 use bootstorm_config::Config;
 use bootstorm_policy::{Policy, Ports, Rules};
-use bootstorm_store::{Location, Store};
+use bootstorm_store::{Location, Spool, Store};
 use bootstorm_telemetry::event::{BootEvent, What};
 use crossbeam_channel::Sender;
 use serde_json::Value;
@@ -45,7 +45,8 @@ pub(super) async fn lab() -> Lab {
     let policy = Arc::new(Policy::new(rules, Ports::default(), Arc::clone(&catalog)));
     let location = Location::in_folder(data.path());
     let store = Store::open(&location).await.unwrap();
-    let machines = Machines::open(store, Arc::clone(&policy), Boots::new(3));
+    let spool = Spool::open(&data.path().join("spool.jsonl")).unwrap();
+    let machines = Machines::open(store, spool, Arc::clone(&policy), Boots::new(3));
     let machines = machines.await.unwrap();
     let metrics = Arc::new(Metrics::new());
     let (events, receiver) = crossbeam_channel::bounded(1000);

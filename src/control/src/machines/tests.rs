@@ -1,0 +1,100 @@
+use bootstorm_catalog::Catalog;
+use bootstorm_config::Config;
+use bootstorm_policy::{Identity, Ports, Rules};
+use bootstorm_store::Location;
+use bootstorm_telemetry::event::{BootEvent, What};
+use bootstorm_telemetry::metrics::Metrics;
+use crossbeam_channel::Sender;
+use tempfile::TempDir;
+
+use super::*;
+
+const MAC: MacAddress = MacAddress::new([0x52, 0x54, 0, 0, 0, 1]);
+
+/// A server whose database another one uses, too.
+struct Scene {
+    machines: Arc<Machines>,
+    policy: Arc<Policy>,
+    theirs: Store,
+    _data: TempDir,
+}
+
+async fn scene() -> Scene {
+    let data = TempDir::new().unwrap();
+    let location = Location::in_folder(data.path());
+    let store = Store::open(&location).await.unwrap();
+    let watch = store.watch().await.unwrap();
+    let spool = Spool::open(&data.path().join("spool.jsonl")).unwrap();
+    let rules = Rules::from(&Config::for_user());
+    let policy = Policy::new(rules, Ports::default(), Arc::new(Catalog::default()));
+    let policy = Arc::new(policy);
+    let machines = Machines::open(store, spool, Arc::clone(&policy), Boots::new(3));
+    let machines = Arc::new(machines.await.unwrap());
+    tokio::spawn(Arc::clone(&machines).follow_others(watch));
+    Scene {
+        machines,
+        policy,
+        theirs: Store::open(&location).await.unwrap(),
+        _data: data,
+    }
+}
+
+impl Scene {
+    /// Waits until decisions are made from such a machine, or from none.
+    async fn until(&self, is_so: impl Fn(Option<&Machine>) -> bool) {
+        let identity = Identity {
+            mac: Some(MAC),
+            ..Identity::default()
+        };
+        for _ in 0..600 {
+            if is_so(self.policy.machines().find(&identity).as_deref()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("it never is so");
+    }
+
+    fn hears(&self) -> (Sender<BootEvent>, Clients) {
+        let (events, receiver) = crossbeam_channel::bounded(10);
+        let clients = Clients::start(receiver, Arc::new(Metrics::new())).unwrap();
+        tokio::spawn(Arc::clone(&self.machines).follow(&clients));
+        (events, clients)
+    }
+}
+
+#[tokio::test]
+async fn what_another_server_says_of_a_machine_holds_here() {
+    let scene = scene().await;
+    let boot = [Edit::Boot(Some("local".to_owned()))];
+    let key = Key::Mac(MAC);
+    scene.theirs.change(&key, &boot).await.unwrap();
+    scene
+        .until(|m| m.is_some_and(|m| m.boot.as_deref() == Some("local")))
+        .await;
+    assert!(scene.machines.known().borrow().contains(&MAC));
+    let moved = [
+        Edit::AddMac(MacAddress::new([2, 0, 0, 0, 0, 9])),
+        Edit::RemoveMac(MAC),
+    ];
+    scene.theirs.change(&key, &moved).await.unwrap();
+    scene.until(|m| m.is_none()).await;
+}
+
+#[tokio::test]
+async fn a_machine_that_boots_first_is_known_to_decisions() {
+    let scene = scene().await;
+    let (events, _clients) = scene.hears();
+    let event = BootEvent {
+        at: std::time::SystemTime::now(),
+        mac: Some(MAC),
+        ip: None,
+        what: What::Script {
+            boots: "debian".into(),
+            because: None,
+        },
+    };
+    events.send(event).unwrap();
+    scene.until(|m| m.is_some_and(|m| m.known)).await;
+    assert_eq!(scene.machines.spool.waiting(), 0);
+}
