@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bootstorm_catalog::Entry;
+use bootstorm_catalog::{Entry, EntryKind};
 use bootstorm_config::{Prompt, PromptPolicy};
 use bootstorm_proto::ipxe::Key;
 use bootstorm_telemetry::event::Reason;
@@ -15,6 +15,8 @@ use crate::decision::{Referral, Wait};
 pub enum BootPlan {
     /// Let the person at the machine choose.
     Menu(Menu),
+    /// Let the person choose from menus of the configuration.
+    Pages(Pages),
     /// Boot this at once.
     Entry(Choice),
     /// Run what a template says.
@@ -57,6 +59,75 @@ pub struct Menu {
     pub notice: Option<Reason>,
 }
 
+/// Menus of the configuration that lead to one another; the first is shown first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pages {
+    /// The menus; there is at least one.
+    pub pages: Vec<Page>,
+    /// Something that the person should know.
+    pub notice: Option<Reason>,
+}
+
+impl Pages {
+    /// Something boots without anybody there.
+    #[must_use]
+    pub fn boot_unattended(&self) -> bool {
+        let first = self.pages.first();
+        first.is_some_and(|page| page.default.is_some() && !page.timeout.is_zero())
+    }
+}
+
+/// A menu of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Its name.
+    pub name: String,
+    /// What stands above it, instead of what is known of the machine.
+    pub title: Option<String>,
+    /// How long it waits; zero is for ever.
+    pub timeout: Duration,
+    /// Which of `items` is taken then; `None` is the next boot device.
+    pub default: Option<usize>,
+    /// Path of a picture behind it, below the images folder.
+    pub picture: Option<String>,
+    /// Its lines.
+    pub items: Vec<Item>,
+}
+
+/// A line of such a menu.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its number in the configuration.
+    pub number: usize,
+    /// What it says.
+    pub text: String,
+    /// A key that takes it.
+    pub key: Option<char>,
+    /// What it does.
+    pub does: Does,
+}
+
+/// What a line of a menu does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Does {
+    /// It cannot be chosen.
+    Nothing,
+    /// Boots this.
+    Boot(Box<BootPlan>),
+    /// Shows another of the menus.
+    Show(usize),
+    /// Asks for the password of a menu, and this server for the menu.
+    Unlock(String),
+    /// Asks this server for its script.
+    Ask,
+    /// Starts the machine anew.
+    Reboot,
+    /// Switches it off.
+    PowerOff,
+    /// Opens iPXE's command line.
+    Shell,
+}
+
 /// An entry and what else its script needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
@@ -64,6 +135,24 @@ pub struct Choice {
     pub entry: Entry,
     /// Path of memdisk, which boots ISO images on a BIOS where a virtual drive will not do.
     pub memdisk: Option<String>,
+}
+
+impl Choice {
+    /// The same with more behind the command line of its kernel or program.
+    pub(crate) fn with_arguments(mut self, arguments: Option<&str>) -> Self {
+        let line = match &mut self.entry.kind {
+            EntryKind::Linux { cmdline, .. } => cmdline,
+            EntryKind::Wim { args, .. } | EntryKind::Efi { args, .. } => args,
+            EntryKind::Iso { .. } => return self,
+        };
+        if let Some(arguments) = arguments {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(arguments);
+        }
+        self
+    }
 }
 
 impl BootPlan {
@@ -76,7 +165,10 @@ impl BootPlan {
             Prompt::OptOut => false,
             Prompt::None => return self,
         };
-        if !matches!(self, Self::Menu(_) | Self::Entry(_) | Self::Script(_)) {
+        if !matches!(
+            self,
+            Self::Menu(_) | Self::Pages(_) | Self::Entry(_) | Self::Script(_)
+        ) {
             return self;
         }
         let question = Question {
@@ -93,7 +185,7 @@ impl BootPlan {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Menu(_) => "menu",
+            Self::Menu(_) | Self::Pages(_) => "menu",
             Self::Entry(choice) => &choice.entry.id,
             Self::Script(call) => call.name(),
             Self::Local => "local",

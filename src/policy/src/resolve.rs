@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use bootstorm_catalog::{Entry, EntryKind, Snapshot};
+use bootstorm_config::BootChoice;
 use bootstorm_proto::types::{ClientArch, Family};
 use bootstorm_telemetry::event::Reason;
 
 use crate::decision::{Boot, Outcome, Plan};
-use crate::{BootPlan, Choice, Facts, Menu, Rules};
+use crate::{BootPlan, Choice, Facts, Identity, Menu, Rules};
 
 /// What is called local disk as the default of the menu, and the menu itself.
 const NO_ENTRIES: [&str; 2] = ["local", "menu"];
@@ -40,6 +41,16 @@ pub(crate) fn plan(
         Boot::Wait(wait) => BootPlan::Wait(wait.clone()),
         Boot::Refuse(reason) => BootPlan::Refuse(reason.clone()),
         Boot::Refer(referral) => BootPlan::Refer(referral.clone()),
+        Boot::Menu(name) if rules.menus.has(name) => {
+            let identity = Identity::of(facts);
+            rules
+                .menus
+                .plan(name, facts, &identity, &|choice, arguments| {
+                    item(rules, catalog, family, choice, arguments, &|| {
+                        filled(known(), plan)
+                    })
+                })
+        }
         Boot::Menu(name) if name == "menu" => BootPlan::Menu(menu(rules, catalog, family, None)),
         Boot::Menu(name) => menu_instead(unknown("policy.unknown-menu", "menu", name)),
         Boot::Script(name) => match rules.templates.call(name, filled(known(), plan)) {
@@ -48,9 +59,40 @@ pub(crate) fn plan(
             None => menu_instead(unknown("policy.unknown-script", "script", name)),
         },
         Boot::Entry(name) => match bootable(catalog, name, family) {
-            Ok(entry) => BootPlan::Entry(choice(catalog, entry, family)),
+            Ok(entry) => BootPlan::Entry(
+                choice(catalog, entry, family).with_arguments(plan.arguments.as_deref()),
+            ),
             Err(notice) => menu_instead(notice),
         },
+    }
+}
+
+/// What a line of a menu boots; `None` for what this machine cannot.
+fn item(
+    rules: &Rules,
+    catalog: &Snapshot,
+    family: Option<Family>,
+    boots: &BootChoice,
+    arguments: Option<&str>,
+    known: &dyn Fn() -> serde_json::Value,
+) -> Option<Result<BootPlan, Reason>> {
+    match boots {
+        BootChoice::Local => Some(Ok(BootPlan::Local)),
+        BootChoice::Menu => Some(Ok(BootPlan::Menu(menu(rules, catalog, family, None)))),
+        BootChoice::Entry(name) => match bootable(catalog, name, family) {
+            Ok(entry) => {
+                let choice = choice(catalog, entry, family).with_arguments(arguments);
+                Some(Ok(BootPlan::Entry(choice)))
+            }
+            Err(reason) if reason.code == "policy.wrong-family" => None,
+            Err(reason) => Some(Err(reason)),
+        },
+        BootChoice::Script(name) => {
+            let call = rules.templates.call(name, known());
+            let missing = || Err(unknown("policy.unknown-script", "script", name));
+            Some(call.unwrap_or_else(missing).map(BootPlan::Script))
+        }
+        BootChoice::NamedMenu(_) | BootChoice::Wait | BootChoice::Refuse => None,
     }
 }
 

@@ -8,6 +8,7 @@ use bootstorm_config::{Banned, Config, Listen, PromptPolicy, Scheme};
 use bootstorm_proto::types::Family;
 
 use crate::chain::{Chain, configured};
+use crate::menus::Menus;
 use crate::{Machine, MachineTable, Templates};
 
 /// The configuration, as far as decisions need it.
@@ -32,6 +33,8 @@ pub struct Rules {
     pub prompt: PromptPolicy,
     /// Scripts that are written as templates.
     pub templates: Arc<Templates>,
+    /// Menus of the configuration.
+    pub menus: Arc<Menus>,
     /// Machines that the configuration lists.
     pub machines: Arc<MachineTable>,
     /// Who is asked what a machine boots.
@@ -52,6 +55,7 @@ impl From<&Config> for Rules {
             nbp: config.boot.nbp.clone(),
             response_delay: config.boot.response_delay,
             prompt: config.policy.prompt.clone(),
+            menus: Arc::new(Menus::new(&config.menus)),
             templates: Arc::new(Templates::new(config.boot.templates.clone())),
             chain: configured::chain(config, &machines),
             machines,

@@ -12,6 +12,7 @@ use bootstorm_telemetry::event::Reason;
 use crate::{BootPlan, Facts, Menu, Urls};
 
 mod entry;
+mod pages;
 mod question;
 mod wait;
 
@@ -37,7 +38,7 @@ pub fn render(plan: &BootPlan, urls: &Urls, machine: &Facts) -> String {
         .comment(&format!("bootstorm: {}", plan.name()));
     let is_waited_for = matches!(
         plan,
-        BootPlan::Menu(_) | BootPlan::Ask(..) | BootPlan::Script(_)
+        BootPlan::Menu(_) | BootPlan::Pages(_) | BootPlan::Ask(..) | BootPlan::Script(_)
     );
     if is_waited_for && machine.is_unknown() {
         writer.ask_who_it_is();
@@ -109,6 +110,10 @@ impl<'a> Writer<'a> {
             }
             BootPlan::Menu(menu) => {
                 self.menu(menu);
+                self.endings();
+            }
+            BootPlan::Pages(pages) => {
+                self.pages(pages);
                 self.endings();
             }
         }

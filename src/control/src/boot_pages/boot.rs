@@ -279,6 +279,7 @@ fn boots_unattended(plan: &BootPlan) -> bool {
     match plan {
         BootPlan::Entry(_) | BootPlan::Script(_) => true,
         BootPlan::Menu(menu) => menu.default.is_some() && !menu.timeout.is_zero(),
+        BootPlan::Pages(pages) => pages.boot_unattended(),
         BootPlan::Ask(_, plan) => boots_unattended(plan),
         BootPlan::Local | BootPlan::Wait(_) | BootPlan::Refer(_) | BootPlan::Refuse(_) => false,
     }
@@ -297,6 +298,7 @@ fn happened(plan: &BootPlan, request: &BootRequest) -> What {
             because: Some(wait.reason.clone()),
         },
         BootPlan::Menu(_)
+        | BootPlan::Pages(_)
         | BootPlan::Entry(_)
         | BootPlan::Script(_)
         | BootPlan::Local
@@ -309,7 +311,7 @@ fn happened(plan: &BootPlan, request: &BootRequest) -> What {
 
 fn kind(plan: &BootPlan) -> &'static str {
     match plan {
-        BootPlan::Menu(_) => "menu",
+        BootPlan::Menu(_) | BootPlan::Pages(_) => "menu",
         BootPlan::Entry(_) => "entry",
         BootPlan::Script(_) => "script",
         BootPlan::Local => "local",

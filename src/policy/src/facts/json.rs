@@ -14,6 +14,8 @@ impl Facts {
         let params: Map<String, Value> = self
             .other
             .iter()
+            // Secrets are for nobody who decides, logs or explains.
+            .filter(|(name, _)| !["password", "token"].contains(&name.as_str()))
             .map(|(name, value)| (name.clone(), value.as_str().into()))
             .collect();
         json!({

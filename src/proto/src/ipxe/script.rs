@@ -206,6 +206,17 @@ impl Script {
         self.line(format!("exit {status}"))
     }
 
+    /// Shows a picture behind what follows, where this iPXE can.
+    pub fn picture(&mut self, url: &Url) -> &mut Self {
+        self.line(format!("console --picture {url}"))
+    }
+
+    /// Asks for a user name and a password, which go into the settings `username` and `password`;
+    /// fails when the person leaves.
+    pub fn login(&mut self) -> &mut Self {
+        self.line("login".to_owned())
+    }
+
     /// Opens iPXE's shell.
     pub fn shell(&mut self) -> &mut Self {
         self.line("shell".to_owned())
@@ -225,10 +236,26 @@ impl Script {
     /// form where this iPXE has forms, else as a query. `extra` goes along. Goes on at `failed` when
     /// no script comes.
     pub fn ask_again(&mut self, url: &Url, extra: &[(&str, &str)], failed: &Label) -> &mut Self {
+        self.ask_again_with(url, extra, &[], failed)
+    }
+
+    /// The same with settings that a person has filled in.
+    pub fn ask_again_with(
+        &mut self,
+        url: &Url,
+        extra: &[(&str, &str)],
+        settings: &[(&str, Setting)],
+        failed: &Label,
+    ) -> &mut Self {
         let query = self.label("ask-by-query");
         self.line("params --name machine".to_owned())
             .or_goto(&query);
         for (name, setting) in FACTS {
+            self.line(format!("param --params machine {name} ${{{setting}}}"))
+                .or_continue();
+        }
+        for (name, setting) in settings {
+            let (name, setting) = (identifier(name), setting.name());
             self.line(format!("param --params machine {name} ${{{setting}}}"))
                 .or_continue();
         }
@@ -245,7 +272,10 @@ impl Script {
         let with_facts = FACTS.iter().fold(with_extra, |url, (name, setting)| {
             url.with_setting(name, Setting::new(setting))
         });
-        self.replace(&with_facts).or_goto(failed)
+        let with_all = settings.iter().fold(with_facts, |url, (name, setting)| {
+            url.with_setting(name, *setting)
+        });
+        self.replace(&with_all).or_goto(failed)
     }
 
     /// When the command before fails, goes on at `label`.

@@ -1,0 +1,231 @@
+//! Menus of the configuration, and what they are locked with.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use bootstorm_config::{BootChoice, ItemAction, MenuConfig, MenuItem, MenuLock};
+use bootstorm_telemetry::event::Reason;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::plan::{Does, Item, Page, Pages};
+use crate::{BootPlan, Facts, Identity};
+
+/// What a form says of a menu: which locked one it opens, with what, and which line was chosen there.
+pub(crate) const MENU: &str = "menu";
+pub(crate) const ITEM: &str = "item";
+pub(crate) const PASSWORD: &str = "password";
+
+/// Wrong passwords that a machine may send in [`TRIES_LAST`].
+const TRIES_MAX: u32 = 5;
+const TRIES_LAST: Duration = Duration::from_secs(600);
+/// Machines whose wrong passwords are counted; when there are more, nobody gets in until old counts
+/// have ended.
+const COUNTED_MAX: usize = 4096;
+
+/// The menus of the configuration, and who has sent wrong passwords to locked ones.
+#[derive(Debug, Default)]
+pub struct Menus {
+    menus: BTreeMap<String, MenuConfig>,
+    tries: Mutex<HashMap<String, Tries>>,
+}
+
+#[derive(Debug)]
+struct Tries {
+    since: Instant,
+    wrong: u32,
+    /// Digest of the last one: the same again is no other guess.
+    last: [u8; 32],
+}
+
+/// What a line boots that names something of the catalog or a template; `None` leaves it out.
+pub(crate) type Resolve<'a> =
+    dyn Fn(&BootChoice, Option<&str>) -> Option<Result<BootPlan, Reason>> + 'a;
+
+impl Menus {
+    pub(crate) fn new(menus: &[MenuConfig]) -> Self {
+        Self {
+            menus: menus.iter().map(|m| (m.name.clone(), m.clone())).collect(),
+            tries: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.menus.contains_key(name)
+    }
+
+    /// What a machine gets that is to see the menu `start`: that menu with those that it leads to,
+    /// a locked one that the machine's form opens, or what the form has chosen there.
+    pub(crate) fn plan(
+        &self,
+        start: &str,
+        facts: &Facts,
+        identity: &Identity,
+        resolve: &Resolve<'_>,
+    ) -> BootPlan {
+        let wanted = facts.other(MENU).filter(|name| *name != start);
+        let wanted = wanted.filter(|name| self.reachable(start, true).contains(name));
+        let (root, notice) = match wanted {
+            None => (start, None),
+            Some(name) => match self.opens(name, facts.other(PASSWORD), identity) {
+                Ok(()) => (name, None),
+                Err(reason) => (start, Some(reason)),
+            },
+        };
+        if notice.is_none()
+            && let Some(plan) = self.chosen(root, facts, resolve)
+        {
+            return plan;
+        }
+        let names = self.reachable(root, false);
+        let pages = names.iter().filter_map(|name| {
+            let menu = self.menus.get(*name)?;
+            Some(self.page(menu, &names, resolve))
+        });
+        BootPlan::Pages(Pages {
+            pages: pages.collect(),
+            notice,
+        })
+    }
+
+    /// What was chosen of the pages below `root` that this server has to be asked for.
+    fn chosen(&self, root: &str, facts: &Facts, resolve: &Resolve<'_>) -> Option<BootPlan> {
+        let (page, item) = facts.other(ITEM)?.split_once('.')?;
+        let names = self.reachable(root, false);
+        let menu = self.menus.get(*names.get(page.parse::<usize>().ok()?)?)?;
+        let item = menu.items.get(item.parse::<usize>().ok()?)?;
+        let ItemAction::Boot(choice) = &item.does else {
+            return None;
+        };
+        match resolve(choice, item.arguments.as_deref())? {
+            Ok(plan) => Some(plan),
+            Err(reason) => Some(BootPlan::Refuse(reason)),
+        }
+    }
+
+    /// The menus that `start` leads to, itself first; through locked ones only where `locked` is set.
+    fn reachable<'a>(&'a self, start: &'a str, locked: bool) -> Vec<&'a str> {
+        let mut names = vec![start];
+        let mut number = 0;
+        while let Some(menu) = names.get(number).and_then(|name| self.menus.get(*name)) {
+            for item in &menu.items {
+                if let ItemAction::Boot(BootChoice::NamedMenu(name)) = &item.does
+                    && let Some(next) = self.menus.get(name)
+                    && (locked || next.lock.is_none())
+                    && !names.contains(&next.name.as_str())
+                {
+                    names.push(&next.name);
+                }
+            }
+            number += 1;
+        }
+        names
+    }
+
+    fn page(&self, menu: &MenuConfig, names: &[&str], resolve: &Resolve<'_>) -> Page {
+        let mut default = None;
+        let mut items = Vec::new();
+        for (number, item) in menu.items.iter().enumerate() {
+            let Some(does) = self.does(item, names, resolve) else {
+                continue;
+            };
+            if item.name.is_some() && item.name == menu.default {
+                default = Some(items.len());
+            }
+            items.push(Item {
+                number,
+                text: item.text.clone(),
+                key: item.key,
+                does,
+            });
+        }
+        Page {
+            name: menu.name.clone(),
+            title: menu.title.clone(),
+            timeout: menu.timeout,
+            default,
+            picture: menu.picture.clone(),
+            items,
+        }
+    }
+
+    fn does(&self, item: &MenuItem, names: &[&str], resolve: &Resolve<'_>) -> Option<Does> {
+        let choice = match &item.does {
+            ItemAction::Gap => return Some(Does::Nothing),
+            ItemAction::Reboot => return Some(Does::Reboot),
+            ItemAction::PowerOff => return Some(Does::PowerOff),
+            ItemAction::Shell => return Some(Does::Shell),
+            ItemAction::Boot(BootChoice::NamedMenu(name)) => {
+                let here = names.iter().position(|known| known == name);
+                return match here {
+                    Some(page) => Some(Does::Show(page)),
+                    None => self.has(name).then(|| Does::Unlock(name.clone())),
+                };
+            }
+            ItemAction::Boot(BootChoice::Script(_)) => return Some(Does::Ask),
+            ItemAction::Boot(choice) => choice,
+        };
+        Some(match resolve(choice, item.arguments.as_deref())? {
+            Ok(plan) => Does::Boot(Box::new(plan)),
+            Err(reason) => Does::Boot(Box::new(BootPlan::Refuse(reason))),
+        })
+    }
+
+    /// Whether a password opens a menu. One without a lock is nothing that a form could open.
+    fn opens(&self, name: &str, given: Option<&str>, identity: &Identity) -> Result<(), Reason> {
+        let lock = self.menus.get(name).and_then(|menu| menu.lock.as_ref());
+        let wanted = match lock {
+            Some(MenuLock::Pin(pin)) => Some(pin.clone()),
+            Some(MenuLock::PasswordFile(path)) => first_line(path),
+            None => None,
+        };
+        let key = format!("{:?} {:?}", identity.guid, identity.mac);
+        let mut tries = self.tries.lock().unwrap_or_else(|e| e.into_inner());
+        tries.retain(|_, tries| tries.since.elapsed() < TRIES_LAST);
+        let wrong = tries.get(&key).map_or(0, |tries| tries.wrong);
+        if wrong >= TRIES_MAX || (wrong == 0 && tries.len() >= COUNTED_MAX) {
+            return Err(Reason {
+                code: "menu.too-many-tries",
+                text: "Too many wrong passwords: wait ten minutes.".into(),
+            });
+        }
+        if wanted.is_some_and(|wanted| is_same(&wanted, given.unwrap_or_default())) {
+            tries.remove(&key);
+            return Ok(());
+        }
+        let last = digest(given.unwrap_or_default());
+        let tries = tries.entry(key).or_insert_with(|| Tries {
+            since: Instant::now(),
+            wrong: 0,
+            last: [0; 32],
+        });
+        if tries.last != last {
+            tries.wrong += 1;
+            tries.last = last;
+        }
+        Err(Reason {
+            code: "menu.wrong-password",
+            text: "That is not the password of this menu.".into(),
+        })
+    }
+}
+
+fn first_line(path: &std::path::Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().next()?.trim();
+    (!line.is_empty()).then(|| line.to_owned())
+}
+
+/// Compares in a time that tells nothing of what is wanted.
+fn is_same(wanted: &str, given: &str) -> bool {
+    digest(wanted).ct_eq(&digest(given)).into()
+}
+
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests;
