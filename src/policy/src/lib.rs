@@ -26,6 +26,7 @@ mod template;
 mod token;
 mod urls;
 mod version;
+mod wds;
 
 pub use answers::{Answered, Answers, MachineKey};
 pub use decide::{Asked, Policy};

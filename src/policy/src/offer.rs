@@ -6,7 +6,7 @@ use bootstorm_proto::dhcp::{Answer, Asker, ClientFacts};
 use bootstorm_proto::types::Family;
 
 use crate::decision::{Boot, Decision, Outcome, Plan, Referral};
-use crate::{Ports, Rules, Urls, nbp, resolve, urls};
+use crate::{Ports, Rules, Urls, nbp, resolve, urls, wds};
 
 /// Bits of [`ClientFacts::ipxe_features`]: sub-options 0x13 and 0x14 of option 175.
 const FEATURE_HTTP: u64 = 1 << 3;
@@ -32,6 +32,11 @@ impl Offer<'_> {
                 };
             }
         };
+        if self.client.wds.is_some()
+            && let Some(action) = wds::action(&plan.boot)
+        {
+            return Answer::Wds(action);
+        }
         let (file, server) = match self.client.asker {
             Asker::Firmware => match &plan.boot {
                 Boot::Refer(Referral {

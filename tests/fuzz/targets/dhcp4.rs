@@ -2,10 +2,11 @@
 #![no_main]
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use bootstorm_proto::dhcp::{
-    Answer, BiosOffer, IpxeOption, Port, REPLY_MAX, Request, Seen, Style, UefiOffer, overheard,
-    sniff,
+    Answer, BiosOffer, IpxeOption, Port, REPLY_MAX, Request, Seen, Style, UefiOffer, WdsAction,
+    overheard, sniff,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -49,6 +50,18 @@ fn run(input: &[u8]) {
         return;
     };
     assert!(!request.facts().arches.is_empty());
+    if request.facts().wds.is_some() && choice & 32 != 0 {
+        let answer = Answer::Wds(WdsAction::Wait {
+            every: Duration::from_secs(10),
+            times: 2160,
+            request: 7,
+            message: String::from_utf8_lossy(datagram).into_owned(),
+        });
+        let mut buf = [0; REPLY_MAX];
+        if let Ok(reply) = request.reply(&answer, &style, &mut buf) {
+            assert!(reply.len >= 300 && reply.len <= buf.len());
+        }
+    }
     let answer = Answer::Boot {
         file: "http://10.0.0.1/boot/snponly.efi".to_owned(),
         server: None,

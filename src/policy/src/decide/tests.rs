@@ -66,7 +66,7 @@ fn answer(policy: &Policy, client: &ClientFacts) -> String {
             assert!(!text.is_empty());
             code.to_owned()
         }
-        Answer::Later => panic!("nobody is asked"),
+        Answer::Later | Answer::Wds(_) => panic!("nobody is asked"),
     }
 }
 
@@ -424,7 +424,7 @@ fn the_response_delay_is_not_for_assigned_machines() {
     let policy = policy(debian_nbps(), |c| c.boot.response_delay = 4);
     let delay = || match policy.dhcp(&client(Asker::Firmware, &[7])) {
         Answer::Boot { delay, .. } => Some(delay),
-        Answer::Silent { .. } | Answer::Later => None,
+        Answer::Silent { .. } | Answer::Later | Answer::Wds(_) => None,
     };
     assert_eq!(delay(), Some(4));
     policy.machines().set_all([stored("local")]);
@@ -439,7 +439,7 @@ fn a_banned_machine_gets_neither_a_program_nor_a_script() {
     };
     let code = |policy: &Policy| match policy.dhcp(&client(Asker::Firmware, &[7])) {
         Answer::Silent { code, .. } => code,
-        Answer::Boot { .. } | Answer::Later => "",
+        Answer::Boot { .. } | Answer::Later | Answer::Wds(_) => "",
     };
     assert_eq!(code(&ban(&MAC.to_string())), "classifier.banned-mac");
     assert_eq!(code(&ban("52:54:00:99:00:02")), "");

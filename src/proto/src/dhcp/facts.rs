@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use arrayvec::ArrayVec;
 
+use super::wds::{WdsAction, WdsRequest};
 use crate::types::{ClientArch, HardwareAddress, MachineGuid};
 
 /// Which program in the machine is asking; each wants an answer of its own.
@@ -68,6 +69,8 @@ pub struct ClientFacts {
     pub remote_id: OptionBytes,
     /// iPXE feature flags of option 175 (0x10 to 0x4f), bit `n` for sub-option `0x10 + n`.
     pub ipxe_features: u64,
+    /// Option 250, where a boot program of Windows asks after firmware.
+    pub wds: Option<WdsRequest>,
 }
 
 impl ClientFacts {
@@ -92,6 +95,7 @@ impl ClientFacts {
             circuit_id: OptionBytes::new(),
             remote_id: OptionBytes::new(),
             ipxe_features: 0,
+            wds: None,
         }
     }
 }
@@ -114,6 +118,8 @@ pub enum Answer {
         /// machines that are known. It does not hold for those that have chosen this server.
         delay: u16,
     },
+    /// A boot program of Windows ([`ClientFacts::wds`]) is to do this; nobody else is answered so.
+    Wds(WdsAction),
     /// Somebody has yet to say what the machine boots. It hears nothing until then.
     Later,
     /// Say nothing, for this reason: a stable code such as `policy.no-nbp`, and its text.

@@ -18,6 +18,7 @@ mod silence;
 mod sniff;
 mod style;
 pub mod v6;
+mod wds;
 
 pub use facts::{Answer, Asker, ClientFacts, OptionBytes, Phase};
 pub use ipxe::feature_names;
@@ -29,6 +30,7 @@ pub use request::{Destination, Port, Reply, Request, Seen};
 pub use silence::{Silence, Why};
 pub use sniff::{Class, Sighting, overheard, sniff};
 pub use style::{BiosOffer, IpxeOption, Style, UefiOffer};
+pub use wds::{WdsAction, WdsRequest};
 
 /// The longest reply written, in bytes: a datagram of 1500 bytes without its IP and UDP headers.
 /// Give [`Request::reply`] a buffer of this size.

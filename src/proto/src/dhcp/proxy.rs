@@ -11,6 +11,7 @@ use super::pxe::{self, VendorOptions};
 use super::request::{Exchange, Reply, Request};
 use super::silence::Why;
 use super::style::{BiosOffer, IpxeOption, Style, UefiOffer};
+use super::wds::{self, WdsAction};
 use super::{REPLY_MAX, http_boot, ipxe};
 use crate::types::Family;
 
@@ -24,12 +25,20 @@ pub(super) fn reply(
         file,
         server,
         delay,
+        action,
     } = decided(answer)?;
     check_delay(request.facts(), delay)?;
-    check_file(file)?;
+    let action = action.filter(|_| request.facts().wds.is_some());
+    if action.is_none() {
+        check_file(file)?;
+    }
     check_item(request, style)?;
     let limit = size_limit(request.traits.max_size).min(buf.len());
-    let content = Content::choose(request, style, file, server);
+    let mut content = Content::choose(request, style, file, server);
+    if action.is_some() {
+        content.boot = None;
+    }
+    content.wds = request.facts().wds.map(|_| action);
     let len = content
         .write(request, buf)
         .and_then(|len| if len <= limit { Ok(len) } else { Err(len) });
@@ -54,6 +63,8 @@ struct Content<'a> {
     /// Names the server in sname and option 66, for a file that is no URL.
     named: bool,
     ipxe: IpxeOption,
+    /// For a boot program of Windows: what it does instead of loading the file, if not that.
+    wds: Option<Option<&'a WdsAction>>,
 }
 
 impl<'a> Content<'a> {
@@ -71,6 +82,7 @@ impl<'a> Content<'a> {
             boot: Some(file.as_bytes()),
             named: true,
             ipxe: IpxeOption::Absent,
+            wds: None,
         };
         match request.facts().asker {
             Asker::HttpFirmware => http_boot::shape(&mut content.class, &mut content.named),
@@ -146,6 +158,9 @@ impl<'a> Content<'a> {
                 IpxeOption::NoPxeDhcp => writer.option(code::IPXE, &ipxe::no_pxedhcp()),
             }
         }
+        if let Some(action) = self.wds {
+            wds::write(&mut writer, action);
+        }
         // RFC 6842: whoever sends a client identifier gets it back.
         if !request.client_id.is_empty() {
             writer.option(code::CLIENT_ID, &request.client_id);
@@ -163,6 +178,8 @@ pub(super) struct Boot<'a> {
     pub(super) file: &'a str,
     pub(super) server: Option<Ipv4Addr>,
     pub(super) delay: u16,
+    /// What a boot program of Windows does instead; then there is no file.
+    pub(super) action: Option<&'a WdsAction>,
 }
 
 pub(super) fn decided(answer: &Answer) -> Result<Boot<'_>, Why> {
@@ -175,6 +192,13 @@ pub(super) fn decided(answer: &Answer) -> Result<Boot<'_>, Why> {
             file,
             server: *server,
             delay: *delay,
+            action: None,
+        }),
+        Answer::Wds(action) => Ok(Boot {
+            file: "",
+            server: None,
+            delay: 0,
+            action: Some(action),
         }),
         Answer::Later => Err(Why::Undecided),
         Answer::Silent { code, text } => Err(Why::Policy {

@@ -12,8 +12,9 @@ use super::quirks::{self, Traits};
 use super::relay::{self, RelayInfo};
 use super::silence::{Silence, Why};
 use super::style::Style;
+use super::wds::WdsRequest;
 use super::{ipxe, proxy};
-use crate::types::HardwareAddress;
+use crate::types::{ClientArch, HardwareAddress};
 
 /// How a datagram came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,9 +148,10 @@ impl Request {
         let relay = RelayInfo::parse(agent);
         let exchange = Exchange::of(packet, &heard, seen, relay)?;
         let asker = asker(class, &heard);
+        let wds = heard.wds.and_then(WdsRequest::parse);
         let traits = quirks::correct(Traits {
             asker,
-            arches: heard.arches.map(pxe::arches).unwrap_or_default(),
+            arches: arches(&heard, wds),
             class_arch: class.arch,
             secs: packet.secs(),
             max_size: heard.max_size.unwrap_or(0),
@@ -181,6 +183,7 @@ impl Request {
             circuit_id: beginning(relay::sub_option(agent, relay::CIRCUIT_ID)),
             remote_id: beginning(relay::sub_option(agent, relay::REMOTE_ID)),
             ipxe_features: heard.ipxe.map(ipxe::features).unwrap_or(0),
+            wds,
         };
         Ok(Self {
             seen: *seen,
@@ -335,6 +338,16 @@ fn asker(class: VendorClass, heard: &Heard<'_>) -> Asker {
         Asker::HttpFirmware
     } else {
         Asker::Firmware
+    }
+}
+
+/// Option 93; a boot program of Windows names its architecture in option 250 alone.
+fn arches(heard: &Heard<'_>, wds: Option<WdsRequest>) -> ArrayVec<ClientArch, 8> {
+    let named = heard.arches.map(pxe::arches).unwrap_or_default();
+    if named.is_empty() {
+        wds.and_then(|wds| wds.arch).into_iter().collect()
+    } else {
+        named
     }
 }
 

@@ -10,3 +10,4 @@ mod lines_v6;
 mod lines_wds;
 mod packets;
 mod properties;
+mod wds;

@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use bootstorm_config::Config;
 use bootstorm_policy::{Facts, Policy, Ports, Rules};
 use bootstorm_proto::dhcp::{
-    Answer, Asker, ClientFacts, Port, REPLY_MAX, Request, Seen, Sighting, Style, sniff,
+    Answer, Asker, ClientFacts, Port, REPLY_MAX, Request, Seen, Sighting, Style, WdsAction, sniff,
 };
 use bootstorm_proto::types::{ClientArch, MacAddress};
 use clap::Args;
@@ -173,6 +173,9 @@ fn in_words(answer: &Answer) -> String {
             Some(server) => format!("{file} from {server}"),
             None => file.clone(),
         },
+        Answer::Wds(WdsAction::Wait { message, .. }) => format!("wdsnbp waits: {message}"),
+        Answer::Wds(WdsAction::Refer(server)) => format!("wdsnbp goes to {server}"),
+        Answer::Wds(WdsAction::Abort { message }) => format!("wdsnbp leaves: {message}"),
         Answer::Later => "decided when a provider has answered".to_owned(),
         Answer::Silent { code, text } => format!("NOT ANSWERED  {text} [{code}]"),
     }

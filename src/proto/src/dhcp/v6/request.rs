@@ -304,6 +304,7 @@ fn facts(
         circuit_id: OptionBytes::new(),
         remote_id: OptionBytes::new(),
         ipxe_features: 0,
+        wds: None,
     })
 }
 
