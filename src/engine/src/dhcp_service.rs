@@ -28,6 +28,9 @@ pub(crate) struct DhcpService {
     interfaces: Interfaces,
     started: Instant,
     leases: Bucket,
+    requests: Bucket,
+    /// The request at hand and what becomes of it are told.
+    is_told: bool,
     worker: u16,
     questions: Option<Sender<Question>>,
     parked: Parked,
@@ -111,6 +114,8 @@ impl DhcpService {
             interfaces: Interfaces::default(),
             started: Instant::now(),
             leases: Bucket::default(),
+            requests: Bucket::default(),
+            is_told: true,
             worker: 0,
             questions: None,
         }
@@ -226,6 +231,7 @@ impl DhcpService {
         if arrival.local.is_unspecified() && arrival.source.is_ipv4() {
             return self.no_address(facts);
         }
+        self.is_told = self.may_tell(now);
         self.tell_asked(facts);
         let way = Way { socket, arrival };
         match self.decide.dhcp(facts) {
@@ -269,6 +275,7 @@ impl DhcpService {
     pub(crate) fn decided<D: Driver>(&mut self, driver: &mut D, ticket: DhcpTicket) {
         if let Some(held) = self.parked.take(ticket.number) {
             let answer = self.decide.dhcp(held.request.facts());
+            self.is_told = true;
             self.finish(driver, &held, answer);
         }
     }
@@ -281,6 +288,7 @@ impl DhcpService {
     /// Gives up the requests that have waited for a decision for as long as they may.
     pub(crate) fn timeout<D: Driver>(&mut self, driver: &mut D, now: Instant) {
         while let Some(held) = self.parked.take_expired(now) {
+            self.is_told = true;
             self.finish(driver, &held, Answer::Later);
         }
     }
@@ -330,9 +338,28 @@ impl DhcpService {
         dhcp.replies.inc();
         dhcp.request(facts.asker, metrics::OK);
         if let Answer::Boot { file, .. } = answer {
-            let what = What::Answered { file: file.into() };
+            self.tell(facts, || What::Answered { file: file.into() });
+        }
+    }
+
+    /// Telling costs more than answering: of a storm of many thousands a second the rest is counted.
+    fn may_tell(&mut self, now: Instant) -> bool {
+        const RATE: Rate = Rate::new(limits::REQUESTS_TOLD, limits::REQUESTS_TOLD_AT_ONCE);
+        let clock = self.clock(now);
+        self.requests.take(RATE, clock)
+    }
+
+    fn clock(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_nanos() as u64
+    }
+
+    /// Tells something of the request at hand.
+    fn tell(&self, facts: &ClientFacts, what: impl FnOnce() -> What) {
+        if self.is_told {
             self.reporter
-                .tell(facts.hardware.mac(), facts.address, what);
+                .tell(facts.hardware.mac(), facts.address, what());
+        } else {
+            self.reporter.metrics.planes.events_dropped.inc();
         }
     }
 
@@ -342,19 +369,17 @@ impl DhcpService {
         let Some((hardware, address)) = overheard(bytes) else {
             return;
         };
-        let clock = now.saturating_duration_since(self.started).as_nanos();
-        if self.leases.take(RATE, clock as u64) {
+        let clock = self.clock(now);
+        if self.leases.take(RATE, clock) {
             let ip = Some(IpAddr::V4(address));
             self.reporter.tell(hardware.mac(), ip, What::Leased);
         }
     }
 
     fn tell_asked(&self, facts: &ClientFacts) {
-        let what = What::Asked {
+        self.tell(facts, || What::Asked {
             facts: Arc::new(facts.clone()),
-        };
-        self.reporter
-            .tell(facts.hardware.mac(), facts.address, what);
+        });
     }
 
     fn no_address(&self, facts: &ClientFacts) {
@@ -379,7 +404,9 @@ impl DhcpService {
             .metrics
             .dhcp
             .request(facts.asker, silence.code());
-        self.tell_silent(facts.hardware.mac(), silence);
+        self.tell(facts, || What::Silent {
+            reason: because(silence),
+        });
     }
 
     /// A packet that is broken or none of ours.
@@ -398,10 +425,7 @@ impl DhcpService {
     }
 
     fn tell_silent(&self, mac: Option<bootstorm_proto::types::MacAddress>, silence: &Silence) {
-        let reason = Reason {
-            code: silence.code(),
-            text: silence.why.to_string().into(),
-        };
+        let reason = because(silence);
         self.reporter.tell(mac, None, What::Silent { reason });
     }
 
@@ -414,6 +438,13 @@ impl DhcpService {
         let interface = self.interfaces.get(index, now)?;
         let global = interface.v6.iter().find(|ip| !ip.is_unicast_link_local());
         global.or_else(|| interface.v6.first()).copied()
+    }
+}
+
+fn because(silence: &Silence) -> Reason {
+    Reason {
+        code: silence.code(),
+        text: silence.why.to_string().into(),
     }
 }
 

@@ -26,6 +26,10 @@ pub(crate) const PARKED: usize = 1024;
 pub(crate) const PARKED_FOR: Duration = Duration::from_secs(10);
 /// Decisions that a worker has yet to look at: those for requests that are gone come too.
 pub(crate) const DECISIONS: usize = 4 * PARKED;
+/// DHCP requests, with what became of them, that one worker tells in a second.
+pub(crate) const REQUESTS_TOLD: u32 = 2_000;
+/// The same at once, after a pause: a lab that is switched on is told whole.
+pub(crate) const REQUESTS_TOLD_AT_ONCE: u32 = 10 * REQUESTS_TOLD;
 /// Leases of others that one worker tells in a second.
 pub(crate) const LEASES_TOLD: u32 = 1000;
 

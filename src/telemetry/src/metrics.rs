@@ -339,7 +339,7 @@ impl Planes {
             events_dropped: counter(
                 r,
                 "events_dropped",
-                "Boot events lost because their queue was full",
+                "Boot events that were not told: their queue was full, or too many came at once",
             ),
         }
     }
