@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod clients;
+mod discover;
 mod fetch;
 mod flood;
+mod interface;
 mod machine;
 mod report;
 mod scenario;
@@ -46,6 +48,7 @@ struct Cli {
 enum Command {
     Fetch(fetch::Options),
     Flood(flood::Options),
+    Discover(discover::Options),
 }
 
 const EXAMPLES: &str = "\
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     let done = match (cli.command, cli.scenario) {
         (Some(Command::Fetch(options)), _) => fetch::prepare(options).map(|work| work()),
         (Some(Command::Flood(options)), _) => flood::prepare(options).map(|work| work()),
+        (Some(Command::Discover(options)), _) => discover::prepare(options).map(|work| work()),
         (None, scenario) => {
             scenario_of(scenario.as_deref(), cli.machines).map(|scenario| storm(scenario, cli.json))
         }

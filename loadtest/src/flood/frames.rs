@@ -7,13 +7,13 @@ use bootstorm_proto::types::MacAddress;
 use dhcproto::v4::{Encodable as _, MessageType};
 use etherparse::PacketBuilder;
 
-use super::interface::Network;
 use crate::clients::dhcp::{self, Program};
 use crate::clients::tftp;
+use crate::interface::Network;
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Rubbish for ports 67, 4011 and 69
     Junk,
     /// DISCOVERs of PXE firmware, well-formed, of machines that do not exist
@@ -24,13 +24,13 @@ pub(super) enum Kind {
 
 /// What all frames share.
 #[derive(Clone, Debug)]
-pub(super) struct Frames {
-    pub(super) kinds: Vec<Kind>,
-    pub(super) to: Ipv4Addr,
-    pub(super) to_mac: MacAddress,
+pub(crate) struct Frames {
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) to: Ipv4Addr,
+    pub(crate) to_mac: MacAddress,
     /// Where made-up senders live; without it they have no address yet.
-    pub(super) network: Option<Network>,
-    pub(super) file: String,
+    pub(crate) network: Option<Network>,
+    pub(crate) file: String,
 }
 
 /// x64 UEFI, which most floods of real machines consist of.
@@ -39,7 +39,7 @@ const JUNK_PORTS: [u16; 3] = [67, 4011, 69];
 
 impl Frames {
     /// A frame of each kind for each machine, the kinds in turn.
-    pub(super) fn build(&self, machines: u32) -> anyhow::Result<Vec<Vec<u8>>> {
+    pub(crate) fn build(&self, machines: u32) -> anyhow::Result<Vec<Vec<u8>>> {
         let mut frames = Vec::new();
         for machine in 0..machines {
             for kind in &self.kinds {
@@ -109,7 +109,7 @@ fn junk(machine: u32) -> anyhow::Result<(u16, Vec<u8>)> {
 const OPTIONS: usize = 240;
 
 /// Marsaglia's xorshift: the same rubbish in every run.
-struct Noise(u64);
+pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
     fn next(&mut self) -> u64 {
@@ -119,7 +119,7 @@ impl Noise {
         self.0
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         // Small numbers as seeds need a few rounds before the low bits differ.
         let number = (0..4).fold(0, |_, _| self.next()) >> 16;
         usize::try_from(number).unwrap_or_default() % end

@@ -1,7 +1,6 @@
 //! `bootstorm-load flood`: what a boot server must bear beside its machines.
 
-mod frames;
-mod interface;
+pub(crate) mod frames;
 mod pace;
 
 use std::net::Ipv4Addr;
@@ -14,9 +13,9 @@ use bootstorm_proto::types::MacAddress;
 use serde_json::json;
 
 use frames::{Frames, Kind};
-use interface::{Interface, Sender};
 use pace::Pace;
 
+use crate::interface::{BATCH, Interface, Sender};
 use crate::scenario::is_own_ground;
 
 /// Sends frames at a steady rate: rubbish, spoofed machines, read requests.
@@ -64,9 +63,6 @@ To 255.255.255.255 the frames come from 0.0.0.0, as DHCP does; to any other addr
 made-up neighbours in the network of the interface's own address.
 
 Exit codes: 0 sent (the rate that was reached is printed), 1 the interface failed, 2 wrong usage.";
-
-/// Frames handed to the kernel by one call.
-const BATCH: usize = 64;
 
 /// Checks what was asked; an error is wrong usage. Returns the work itself, which gives 0: no
 /// machine fails in a flood.

@@ -2,6 +2,7 @@
 
 mod client;
 mod cpu;
+mod dhcp;
 mod programs;
 mod scenario;
 mod server;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use bootstorm_e2e::{command, stop};
 
 use crate::{page, workspace};
+use dhcp::Bench;
 use programs::{Peers, Program};
 use scenario::{ALL, FILES, Scenario};
 use server::{Kind, Place, Server};
@@ -47,12 +49,12 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.list {
-        for scenario in ALL {
-            println!("{:20} {}", scenario.name, scenario.about);
+        for (name, about) in listed() {
+            println!("{name:20} {about}");
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let scenarios = select(&arguments.scenario)?;
+    let (scenarios, dhcp) = select(&arguments.scenario)?;
     let folder = workspace::target().join("peers");
     fs::create_dir_all(&folder)?;
     if arguments.inside {
@@ -61,14 +63,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         command::line("ip address add 198.18.0.1/32 dev lo")?;
     } else {
         build(arguments)?;
-        collect(&scenarios, &folder);
+        collect(&scenarios, &dhcp, &folder);
         if let Some(code) = enter_namespace()? {
             return Ok(code);
+        }
+        if !dhcp.is_empty() {
+            bail!("no network namespace can be made here, which the scenarios of DHCP need");
         }
         println!("No network namespace can be made here: measured on this host's own loopback.");
     }
     let (own, load) = build(arguments)?;
-    let mut peers = collect(&scenarios, &folder);
+    let mut peers = collect(&scenarios, &dhcp, &folder);
     peers.programs.insert(0, own);
     let run = folder.join("run");
     if run.exists() {
@@ -76,17 +81,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     fs::create_dir_all(&run)?;
     let outcome = measure(arguments, &scenarios, &peers, &run, &load);
+    let bench = Bench {
+        peers: &peers,
+        load: &load,
+        folder: &run,
+        workers: arguments.workers,
+        rounds: usize::try_from(arguments.rounds)?,
+    };
+    let offers = outcome.and_then(|measured| Ok((measured, dhcp::measure(&dhcp, &bench)?)));
     // Images and their copies are most of it; the programs stay for the next time.
     fs::remove_dir_all(&run).ok();
-    let measured = outcome?;
-    let report = report(arguments, &peers, &measured)?;
+    let (measured, offers) = offers?;
+    let report = report(arguments, &peers, &measured, &offers)?;
     println!("\n{report}");
     if arguments.write {
         page::write("peers", &report)?;
     }
-    let holds = measured
-        .iter()
-        .flat_map(Measured::verdicts)
+    let verdicts = measured.iter().flat_map(Measured::verdicts);
+    let holds = verdicts
+        .chain(offers.iter().flat_map(dhcp::Measured::verdicts))
         .all(|verdict| verdict.holds);
     Ok(if holds {
         ExitCode::SUCCESS
@@ -95,15 +108,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-fn select(names: &[String]) -> Result<Vec<&'static Scenario>> {
+/// Every scenario's name and what it measures.
+fn listed() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let files = ALL.iter().map(|scenario| (scenario.name, scenario.about));
+    files.chain(dhcp::ALL.iter().map(|dhcp| (dhcp.name, dhcp.about)))
+}
+
+type Selected = (Vec<&'static Scenario>, Vec<&'static dhcp::Scenario>);
+
+fn select(names: &[String]) -> Result<Selected> {
     for name in names {
-        if !ALL.iter().any(|scenario| scenario.name == name) {
+        if !listed().any(|(listed, _)| listed == name) {
             bail!("there is no scenario {name}; `cargo xtask peers --list` names them");
         }
     }
-    let wanted =
-        |scenario: &&Scenario| names.is_empty() || names.iter().any(|name| name == scenario.name);
-    Ok(ALL.iter().filter(wanted).collect())
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    Ok((
+        ALL.iter().filter(|files| wanted(files.name)).collect(),
+        dhcp::ALL.iter().filter(|dhcp| wanted(dhcp.name)).collect(),
+    ))
 }
 
 /// This server and the measuring client, in the release profile.
@@ -125,8 +148,11 @@ fn build(arguments: &Arguments) -> Result<(Program, PathBuf)> {
     Ok((program, load))
 }
 
-fn collect(scenarios: &[&Scenario], folder: &Path) -> Peers {
+fn collect(scenarios: &[&Scenario], dhcp: &[&dhcp::Scenario], folder: &Path) -> Peers {
     let mut kinds: Vec<Kind> = Vec::new();
+    if !dhcp.is_empty() {
+        kinds.extend(dhcp::KINDS);
+    }
     for scenario in scenarios.iter().filter(|scenario| !scenario.alone) {
         for kind in Kind::speaking(scenario.protocol) {
             if !kinds.contains(kind) {
@@ -172,6 +198,9 @@ fn measure(
     load: &Path,
 ) -> Result<Vec<Measured>> {
     stop::listen()?;
+    if scenarios.is_empty() {
+        return Ok(Vec::new());
+    }
     let files = folder.join("files");
     fs::create_dir(&files)?;
     for (name, length) in FILES {
@@ -256,8 +285,13 @@ fn one(
 }
 
 fn reason(peers: &Peers, kind: Kind) -> String {
+    missing(peers, kind).unwrap_or_else(|| "not there".to_owned())
+}
+
+/// Why a peer could not be had.
+fn missing(peers: &Peers, kind: Kind) -> Option<String> {
     let missing = peers.missing.iter().find(|(missing, _)| *missing == kind);
-    missing.map_or_else(|| "not there".to_owned(), |(_, reason)| reason.clone())
+    missing.map(|(_, reason)| reason.clone())
 }
 
 /// Bytes that nothing can compress.
@@ -269,7 +303,12 @@ fn fill(file: &Path, length: u64) -> Result<()> {
 }
 
 /// What the page holds: with what, on what, when, and the tables.
-fn report(arguments: &Arguments, peers: &Peers, measured: &[Measured]) -> Result<String> {
+fn report(
+    arguments: &Arguments,
+    peers: &Peers,
+    measured: &[Measured],
+    offers: &[dhcp::Measured],
+) -> Result<String> {
     let mut versions = Vec::new();
     for program in &peers.programs {
         versions.push(format!("{} {}", program.kind, program.version));
@@ -291,6 +330,9 @@ fn report(arguments: &Arguments, peers: &Peers, measured: &[Measured]) -> Result
         text.push_str("The server was given as a binary: its build profile is unknown.\n\n");
     }
     for measured in measured {
+        text.push_str(&measured.markdown());
+    }
+    for measured in offers {
         text.push_str(&measured.markdown());
     }
     Ok(text)

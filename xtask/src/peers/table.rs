@@ -1,6 +1,5 @@
 //! The table: medians of all rounds, and whether the limits hold.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::scenario::{Limit, Scenario};
@@ -158,9 +157,7 @@ impl Measured {
         }
         text.push('\n');
         for verdict in self.verdicts() {
-            let word = if verdict.holds { "holds" } else { "**fails**" };
-            // Writing into a String cannot fail.
-            let _ = writeln!(text, "- {word}: {}", verdict.text);
+            text.push_str(&verdict.line());
         }
         text.push('\n');
         text
@@ -168,8 +165,14 @@ impl Measured {
 }
 
 impl Verdict {
-    fn new(holds: bool, text: String) -> Self {
+    pub(super) fn new(holds: bool, text: String) -> Self {
         Self { holds, text }
+    }
+
+    /// Its line on the page.
+    pub(super) fn line(&self) -> String {
+        let word = if self.holds { "holds" } else { "**fails**" };
+        format!("- {word}: {}\n", self.text)
     }
 }
 
@@ -236,8 +239,13 @@ fn rate(sample: &Sample) -> f64 {
     sample.bytes as f64 / 1e6 / sample.seconds
 }
 
+/// A line of a table.
+pub(super) fn cells(cells: &[&str]) -> String {
+    format!("| {} |\n", cells.join(" | "))
+}
+
 /// The middle one; of two the mean.
-fn median(mut figures: Vec<f64>) -> f64 {
+pub(super) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;
     match figures.len() {

@@ -11,9 +11,12 @@ use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType, bind, sendmmsg, socket,
 };
 
+/// Frames handed to the kernel by one call.
+pub(crate) const BATCH: usize = 64;
+
 /// An interface of this host.
 #[derive(Debug)]
-pub(super) struct Interface {
+pub(crate) struct Interface {
     name: String,
     link: LinkAddr,
     address: Option<Network>,
@@ -21,13 +24,13 @@ pub(super) struct Interface {
 
 /// An IPv4 network and the own address in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Network {
-    pub(super) own: Ipv4Addr,
-    pub(super) mask: Ipv4Addr,
+pub(crate) struct Network {
+    pub(crate) own: Ipv4Addr,
+    pub(crate) mask: Ipv4Addr,
 }
 
 impl Interface {
-    pub(super) fn named(name: &str) -> anyhow::Result<Self> {
+    pub(crate) fn named(name: &str) -> anyhow::Result<Self> {
         let (mut link, mut address) = (None, None);
         let of_name = getifaddrs()
             .context("cannot list the network interfaces")?
@@ -56,7 +59,7 @@ impl Interface {
     }
 
     /// The network of its first IPv4 address.
-    pub(super) fn network(&self) -> anyhow::Result<Network> {
+    pub(crate) fn network(&self) -> anyhow::Result<Network> {
         let network = self.address.with_context(|| {
             format!(
                 "{} has no IPv4 address whose neighbours could be made up; give it one, or send \
@@ -81,7 +84,7 @@ impl Network {
     }
 
     /// A neighbour, neither this host nor `other`; the numbers are gone through in turn.
-    pub(super) fn neighbour(self, number: u32, other: Ipv4Addr) -> Ipv4Addr {
+    pub(crate) fn neighbour(self, number: u32, other: Ipv4Addr) -> Ipv4Addr {
         let base = self.own.to_bits() & self.mask.to_bits();
         let hosts = self.hosts().max(1);
         let host = |step: u32| Ipv4Addr::from(base + 1 + number.wrapping_add(step) % hosts);
@@ -94,13 +97,13 @@ impl Network {
 
 /// Sends whole Ethernet frames; hears nothing.
 #[derive(Debug)]
-pub(super) struct Sender {
+pub(crate) struct Sender {
     socket: OwnedFd,
     name: String,
 }
 
 impl Sender {
-    pub(super) fn open(interface: &Interface) -> anyhow::Result<Self> {
+    pub(crate) fn open(interface: &Interface) -> anyhow::Result<Self> {
         let kind = (AddressFamily::Packet, SockType::Raw);
         // Without a protocol it is never given a packet that comes in.
         let socket =
@@ -120,17 +123,17 @@ impl Sender {
     }
 
     /// Room for the headers of a batch.
-    pub(super) fn headers(batch: usize) -> MultiHeaders<LinkAddr> {
+    pub(crate) fn headers(batch: usize) -> MultiHeaders<LinkAddr> {
         MultiHeaders::preallocate(batch, None)
     }
 
     /// Sends frames and says how many went; `None` when the interface had no room for the first.
-    pub(super) fn send(
+    pub(crate) fn send(
         &self,
         headers: &mut MultiHeaders<LinkAddr>,
         frames: &[[IoSlice<'_>; 1]],
     ) -> anyhow::Result<Option<usize>> {
-        let to_where_it_is_bound = [None; super::BATCH];
+        let to_where_it_is_bound = [None; BATCH];
         let sent = sendmmsg(
             self.socket.as_raw_fd(),
             headers,
