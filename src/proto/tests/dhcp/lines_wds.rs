@@ -7,8 +7,9 @@ use crate::packets::{Ask, RELAY, tell};
 
 /// Vendor class, PXE options, TFTP server and boot file, by option and in the header.
 fn has_boot_data(ask: &Ask) -> bool {
-    let told = ask.reply().unwrap();
-    told.siaddr.octets()[0] != 0 || [43, 60, 66, 67].into_iter().any(|option| told.has(option))
+    ask.reply().is_ok_and(|told| {
+        told.siaddr.octets()[0] != 0 || [43, 60, 66, 67].into_iter().any(|option| told.has(option))
+    })
 }
 
 #[test]
