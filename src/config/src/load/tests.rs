@@ -5,9 +5,7 @@ use std::num::NonZeroU16;
 use bootstorm_proto::types::MacAddress;
 
 use super::*;
-use crate::{
-    ClassName, ClassRule, Classifier, PacketRate, PolicyConfig, PromptPolicy, StoreConfig,
-};
+use crate::{ClassName, ClassRule, Classifier, PacketRate, PolicyConfig, PromptPolicy};
 use crate::{DataPorts, Driver, KernelTls, ListenAt, LogFormat, Scheme, UefiOffer, Xdp};
 
 mod sections;
@@ -92,10 +90,6 @@ fn the_packaged_file_shows_the_default_of_every_key() {
             prompt: shown.policy.prompt.clone(),
             ..defaults.policy.clone()
         },
-        store: StoreConfig {
-            url: Some("postgres://bootstorm:PASSWORD@db.example/bootstorm".to_owned()),
-            ..defaults.store.clone()
-        },
         ..defaults
     };
     assert_eq!(shown, expected);
@@ -133,6 +127,7 @@ fn every_key_is_in_the_reference_and_in_the_packaged_file() {
                 format!("`{key}`"),
                 format!("`[{key}]`"),
                 format!("`[[{key}]]`"),
+                format!(".{key}]`"),
             ];
             assert!(forms.iter().any(|form| reference.contains(form)), "{key}");
             let families = Family::ALL.map(Family::name);
@@ -148,6 +143,7 @@ fn every_key_is_in_the_reference_and_in_the_packaged_file() {
                         "guid",
                         "interface",
                         "classes",
+                        "prompt",
                         "password_file",
                         "item"
                     ]
