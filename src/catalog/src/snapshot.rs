@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -16,6 +17,7 @@ use crate::{Entry, Mapping, Problem, kinds};
 #[derive(Debug, Default)]
 pub struct Catalog {
     current: ArcSwap<Snapshot>,
+    published: AtomicU64,
 }
 
 impl Catalog {
@@ -28,6 +30,14 @@ impl Catalog {
     /// Replaces the snapshot; transfers under way keep the files that they have.
     pub fn publish(&self, snapshot: Snapshot) {
         self.current.store(Arc::new(snapshot));
+        self.published.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often a snapshot was published: what was found in one holds while this stays the same.
+    /// Read it before the snapshot.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
     }
 }
 

@@ -7,14 +7,7 @@ use crate::lint::Finding;
 use crate::place;
 
 /// Keys and tables that are refused.
-pub(crate) const AWAITED: &[&str] = &[
-    "policy.answer",
-    "policy.delay",
-    "policy.where",
-    "policy.decision_ttl",
-    "identity",
-    "rule",
-];
+pub(crate) const AWAITED: &[&str] = &["rule"];
 
 /// Values of `type` that are refused in `[[provider]]` although the table itself is not.
 const AWAITED_PROVIDERS: &[&str] = &["approval", "webhook", "sql", "configmgr", "referral"];

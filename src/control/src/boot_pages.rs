@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bootstorm_policy::{Facts, Identity, Policy, TokenError, Tokens, script};
+use bootstorm_policy::{Facts, Policy, TokenError, Tokens, script};
 use bootstorm_proto::http::{BootRequest, BootResponse, Method};
 use bootstorm_proto::ipxe::Params;
 use bootstorm_proto::types::MacAddress;
@@ -155,7 +155,7 @@ impl BootPages {
         if token.is_none() && params.mac.is_none_or(|mac| at_address() == Some(mac)) {
             return Ok(());
         }
-        let identity = Identity::of(facts);
+        let identity = self.policy.identify(facts);
         let checked = self.tokens.check(token, &identity, SystemTime::now());
         checked.map(|_| ())
     }

@@ -116,6 +116,14 @@ pub(crate) struct Versions {
 
 const SLOTS: usize = 1 << 12;
 
+/// The version of what is known of one machine at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    all: u64,
+    mac: u64,
+    guid: u64,
+}
+
 impl Default for Versions {
     fn default() -> Self {
         Self {
@@ -145,6 +153,16 @@ impl Versions {
         self.all.fetch_add(1, Ordering::Release);
     }
 
+    /// To be taken before anything is read: what changes meanwhile then makes the result stale.
+    pub(crate) fn of(&self, mac: Option<MacAddress>, guid: Option<MachineGuid>) -> Version {
+        let read = |slot: Option<&AtomicU64>| slot.map_or(0, |slot| slot.load(Ordering::Acquire));
+        Version {
+            all: self.all.load(Ordering::Acquire),
+            mac: read(mac.and_then(|mac| self.slot(&mac))),
+            guid: read(guid.and_then(|guid| self.slot(&guid))),
+        }
+    }
+
     fn slot(&self, key: &impl Hash) -> Option<&AtomicU64> {
         let at = self.hasher.hash_one(key) % SLOTS as u64;
         self.slots.get(usize::try_from(at).ok()?)
@@ -158,6 +176,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn mac(last: u8) -> MacAddress {
+        MacAddress::new([2, 0, 0, 0, 0, last])
+    }
 
     proptest! {
         #[test]
@@ -186,5 +208,17 @@ mod tests {
         assert!(kept > 4000, "{kept}");
         cache.clear();
         assert_eq!((0..4096).filter_map(|key| cache.get(&key)).count(), 0);
+    }
+
+    #[test]
+    fn a_change_of_one_machine_leaves_nearly_all_others_alone() {
+        let versions = Versions::default();
+        let all: Vec<_> = (0..=255).map(|n| versions.of(Some(mac(n)), None)).collect();
+        versions.raise(Some(mac(7)), None);
+        let stale = |n: u8| versions.of(Some(mac(n)), None) != all[usize::from(n)];
+        assert!(stale(7));
+        assert!((0..=255).filter(|n| stale(*n)).count() < 16);
+        versions.raise_all();
+        assert!((0..=255).all(stale));
     }
 }

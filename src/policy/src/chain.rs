@@ -112,7 +112,7 @@ impl Chain {
                 break;
             }
         }
-        walk.end()
+        walk.end(query.machine.is_some_and(|machine| machine.known))
     }
 }
 
@@ -158,7 +158,7 @@ impl Walk {
         self.step(name, answer.verdict, answer.took)
     }
 
-    fn end(self) -> Run {
+    fn end(self, known: bool) -> Run {
         if !self.missing.is_empty() {
             return Run::Waits(self.missing);
         }
@@ -174,6 +174,7 @@ impl Walk {
             outcome,
             steps: self.steps,
             until: self.until,
+            known,
         })
     }
 }

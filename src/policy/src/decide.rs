@@ -12,10 +12,16 @@ use bootstorm_telemetry::event::Reason;
 
 use crate::cache::Versions;
 use crate::chain::{Chain, Remote, Run};
+use crate::decided::{Basis, DecidedAnswers};
 use crate::decision::{Decision, Outcome, Wait};
+use crate::identity::{Duplicates, SharedMacs};
 use crate::offer::Offer;
+use crate::places::InterfaceNames;
 use crate::providers::Query;
-use crate::{Answers, BootPlan, Facts, Identity, Machine, MachineTable, Ports, Rules, resolve};
+use crate::{
+    Answers, BootPlan, Duplicate, Evidence, Facts, Identity, Machine, MachineTable, Place, Ports,
+    Rules, resolve,
+};
 
 /// How soon a script asks again whose remote providers have not answered.
 const UNDECIDED: Duration = Duration::from_secs(2);
@@ -26,8 +32,11 @@ pub struct Policy {
     rules: ArcSwap<Rules>,
     ports: ArcSwap<Ports>,
     catalog: Arc<Catalog>,
+    interfaces: ArcSwap<InterfaceNames>,
     machines: MachineTable,
     answers: Answers,
+    duplicates: Duplicates,
+    decided: DecidedAnswers,
     versions: Arc<Versions>,
 }
 
@@ -53,6 +62,7 @@ pub enum Asked {
 struct Judged {
     identity: Identity,
     machine: Option<Arc<Machine>>,
+    place: Place,
     run: Run,
 }
 
@@ -66,8 +76,11 @@ impl Policy {
             rules: ArcSwap::from_pointee(rules),
             ports: ArcSwap::from_pointee(ports),
             catalog,
+            interfaces: ArcSwap::default(),
             machines: MachineTable::new(Arc::clone(&versions)),
             answers: Answers::new(Arc::clone(&versions)),
+            duplicates: Duplicates::new(Arc::clone(&versions)),
+            decided: DecidedAnswers::new(),
             versions,
         }
     }
@@ -90,6 +103,43 @@ impl Policy {
         self.versions.raise_all();
     }
 
+    /// Tells the names of interfaces by their index.
+    pub fn set_interfaces(&self, names: impl IntoIterator<Item = (u32, String)>) {
+        let names = names.into_iter().collect();
+        if **self.interfaces.load() != names {
+            self.interfaces.store(Arc::new(names));
+            self.versions.raise_all();
+        }
+    }
+
+    /// Reads files of the configuration again that have changed, and forgets what is old. To be
+    /// called every few seconds.
+    ///
+    /// # Errors
+    /// Which file cannot be used; what was read of it before still holds.
+    pub fn refresh(&self, now: SystemTime) -> Result<(), Reason> {
+        self.duplicates.forget_old(now);
+        let rules = self.rules.load();
+        let file = rules.identity.shared_macs_file();
+        if file.map_or(Ok(false), SharedMacs::refresh)? {
+            self.versions.raise_all();
+        }
+        Ok(())
+    }
+
+    /// What of the facts identifies the machine.
+    #[must_use]
+    pub fn identify(&self, facts: &Facts) -> Identity {
+        let rules = self.rules.load();
+        rules.identity.identify(facts, &self.duplicates)
+    }
+
+    /// Machine GUIDs that more than one machine turned out to have.
+    #[must_use]
+    pub fn duplicates(&self) -> Vec<Arc<Duplicate>> {
+        self.duplicates.list()
+    }
+
     /// What the store knows of machines: whoever reads the store keeps it up to date.
     #[must_use]
     pub const fn machines(&self) -> &MachineTable {
@@ -108,24 +158,29 @@ impl Policy {
         self.rules.load().chain.clone()
     }
 
-    /// What a DHCP client boots. Called on the packet path: reads memory only.
+    /// What a DHCP client boots. Called on the packet path: reads memory only. [`Answer::Later`]
+    /// when a remote provider has to be asked first.
     #[must_use]
     pub fn dhcp(&self, client: &ClientFacts) -> Answer {
+        let now = SystemTime::now();
         let rules = self.rules.load();
-        let facts = Facts::from(client);
-        let judged = self.judge(&rules, &facts, SystemTime::now());
-        let Run::Decided(decision) = judged.run else {
-            return Answer::Later;
+        self.tell_apart(&rules, client, now);
+        let basis = Basis {
+            version: self.versions.of(client.hardware.mac(), client.guid),
+            published: self.catalog.published(),
         };
-        let catalog = self.catalog.snapshot();
-        let offer = Offer {
-            rules: &rules,
-            ports: **self.ports.load(),
-            catalog: &catalog,
-            client,
-        };
-        let is_known = judged.machine.is_some_and(|machine| machine.known);
-        offer.answer(&decision, if is_known { 0 } else { rules.response_delay })
+        let question = self.decided.question(client, rules.looks_at_secs);
+        if let Some(answer) = self.decided.get(&question, basis, now) {
+            return answer;
+        }
+        let (answer, until) = self.answer(&rules, client, now);
+        if answer != Answer::Later {
+            let until = until.map_or(now + rules.policy.decision_ttl, |until| {
+                until.min(now + rules.policy.decision_ttl)
+            });
+            self.decided.put(question, basis, until, answer.clone());
+        }
+        answer
     }
 
     /// What a machine boots, or who has to be asked first. Reads memory only.
@@ -147,13 +202,18 @@ impl Policy {
     pub fn plan(&self, decision: &Decision, facts: &Facts) -> BootPlan {
         let rules = self.rules.load();
         let catalog = self.catalog.snapshot();
-        let identity = Identity::of(facts);
-        let machine = self.machine(&rules, &identity);
-        let known = || facts.to_json(&identity, machine.as_deref());
-        let plan = resolve::plan(&rules, &catalog, &decision.outcome, facts, known);
-        let is_known = machine.is_some_and(|machine| machine.known);
+        let mut identity = rules.identity.identify(facts, &self.duplicates);
+        let now = SystemTime::now();
+        let machine = self.machine(&rules, &mut identity, now);
+        let query = Query {
+            facts,
+            identity: &identity,
+            machine: machine.as_ref(),
+            now,
+        };
+        let plan = resolve::plan(&rules, &catalog, &decision.outcome, &query);
         let is_required = matches!(&decision.outcome, Outcome::Serve(plan) if plan.required);
-        plan.asked_first(&rules.prompt, is_known, is_required)
+        plan.asked_first(&rules.policy.prompt, decision.known, is_required)
     }
 
     /// What the script of a machine does by what is known at this moment. While remote providers
@@ -170,11 +230,52 @@ impl Policy {
         }
     }
 
+    /// The answer, and until when the remote providers' part in it holds.
+    fn answer(
+        &self,
+        rules: &Rules,
+        client: &ClientFacts,
+        now: SystemTime,
+    ) -> (Answer, Option<SystemTime>) {
+        let judged = self.judge(rules, &Facts::from(client), now);
+        let Run::Decided(decision) = judged.run else {
+            return (Answer::Later, None);
+        };
+        let catalog = self.catalog.snapshot();
+        let offer = Offer {
+            rules,
+            ports: **self.ports.load(),
+            catalog: &catalog,
+            client,
+        };
+        let delay = if decision.known {
+            0
+        } else {
+            judged.place.delay
+        };
+        (offer.answer(&decision, delay), decision.until)
+    }
+
+    /// Notes when the packet shows that two machines have its GUID. Those that are known to be in
+    /// many tell nothing new.
+    fn tell_apart(&self, rules: &Rules, client: &ClientFacts, now: SystemTime) {
+        if let Some(macs) = self.duplicates.heard(client, now)
+            && let Some(guid) = client.guid
+            && rules.identity.guid_problem(guid).is_none()
+        {
+            let evidence = Evidence::AskedTogether;
+            self.duplicates.found(guid, &macs, evidence, now);
+        }
+    }
+
     fn judge(&self, rules: &Rules, facts: &Facts, now: SystemTime) -> Judged {
-        let identity = Identity::of(facts);
-        let machine = self.machine(rules, &identity);
-        let run = match banned(rules, facts.mac, facts.guid) {
-            Some(reason) => Run::Decided(Decision::silent(reason)),
+        let mut identity = rules.identity.identify(facts, &self.duplicates);
+        let machine = self.machine(rules, &mut identity, now);
+        let place = Place::of(&rules.policy, &self.interfaces.load(), facts);
+        let is_known = machine.as_ref().is_some_and(|machine| machine.known);
+        let refusal = banned(rules, facts.mac, facts.guid).or_else(|| place.refusal(is_known));
+        let run = match refusal {
+            Some(reason) => Run::Decided(Decision::silent(reason, is_known)),
             None => {
                 let query = Query {
                     facts,
@@ -188,22 +289,47 @@ impl Policy {
         Judged {
             identity,
             machine,
+            place,
             run,
         }
     }
 
     /// What the store says of a machine; one that the configuration lists is known as well.
-    fn machine(&self, rules: &Rules, identity: &Identity) -> Option<Arc<Machine>> {
-        let stored = self.machines.find(identity);
+    fn machine(
+        &self,
+        rules: &Rules,
+        identity: &mut Identity,
+        now: SystemTime,
+    ) -> Option<Arc<Machine>> {
+        let found = self.machines.look_up(identity);
+        if let Some(other) = found.other {
+            self.is_another(&other, identity, now);
+        }
         let Some(listed) = rules.machines.find(identity) else {
-            return stored;
+            return found.machine;
         };
-        let mut machine = stored.map_or_else(Machine::default, Arc::unwrap_or_clone);
+        let mut machine = found
+            .machine
+            .map_or_else(Machine::default, Arc::unwrap_or_clone);
         machine.known = true;
         if machine.name.is_none() {
             machine.name.clone_from(&listed.name);
         }
         Some(Arc::new(machine))
+    }
+
+    /// The machine has the GUID or the MAC of one in the store, whose serial number is another.
+    fn is_another(&self, stored: &Machine, identity: &mut Identity, now: SystemTime) {
+        let name = stored.name.as_deref().unwrap_or("a machine of the store");
+        let serial = stored.serial.as_deref().unwrap_or_default();
+        identity.stripped.push(Reason {
+            code: "identity.other-machine",
+            text: format!("{name} answers to this, but its serial number is {serial}").into(),
+        });
+        if let Some(guid) = identity.guid.filter(|guid| stored.guid == Some(*guid)) {
+            let macs: Vec<_> = identity.mac.iter().chain(&stored.macs).copied().collect();
+            self.duplicates.found(guid, &macs, Evidence::Serials, now);
+        }
     }
 }
 

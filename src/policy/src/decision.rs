@@ -122,15 +122,18 @@ pub struct Decision {
     pub steps: Vec<Step>,
     /// Until when the answers of remote providers hold that it rests on.
     pub until: Option<SystemTime>,
+    /// The machine is known: by people, or because it has booted here.
+    pub known: bool,
 }
 
 impl Decision {
     /// The machine gets no answer, and nobody was asked.
-    pub(crate) const fn silent(reason: Reason) -> Self {
+    pub(crate) const fn silent(reason: Reason, known: bool) -> Self {
         Self {
             outcome: Outcome::Silent(reason),
             steps: Vec::new(),
             until: None,
+            known,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From a decision to what the machine's script will do.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bootstorm_catalog::{Entry, EntryKind, Snapshot};
 use bootstorm_config::BootChoice;
@@ -8,7 +9,8 @@ use bootstorm_proto::types::{ClientArch, Family};
 use bootstorm_telemetry::event::Reason;
 
 use crate::decision::{Boot, Outcome, Plan};
-use crate::{BootPlan, Choice, Facts, Identity, Menu, Rules};
+use crate::providers::Query;
+use crate::{BootPlan, Choice, Menu, Rules};
 
 /// What is called local disk as the default of the menu, and the menu itself.
 const NO_ENTRIES: [&str; 2] = ["local", "menu"];
@@ -18,9 +20,10 @@ pub(crate) fn plan(
     rules: &Rules,
     catalog: &Snapshot,
     outcome: &Outcome,
-    facts: &Facts,
-    known: impl Fn() -> serde_json::Value,
+    query: &Query<'_>,
 ) -> BootPlan {
+    let facts = query.facts;
+    let known = || facts.to_json(query.identity, query.machine.map(Arc::as_ref));
     let plan = match outcome {
         Outcome::Serve(plan) => plan,
         Outcome::Silent(reason) => return BootPlan::Refuse(reason.clone()),
@@ -42,10 +45,9 @@ pub(crate) fn plan(
         Boot::Refuse(reason) => BootPlan::Refuse(reason.clone()),
         Boot::Refer(referral) => BootPlan::Refer(referral.clone()),
         Boot::Menu(name) if rules.menus.has(name) => {
-            let identity = Identity::of(facts);
             rules
                 .menus
-                .plan(name, facts, &identity, &|choice, arguments| {
+                .plan(name, facts, query.identity, &|choice, arguments| {
                     item(rules, catalog, family, choice, arguments, &|| {
                         filled(known(), plan)
                     })

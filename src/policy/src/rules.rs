@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bootstorm_config::{Banned, Config, Listen, PromptPolicy, Scheme};
+use bootstorm_config::{Banned, Config, Listen, PolicyConfig, Scheme};
 use bootstorm_proto::types::Family;
 
 use crate::chain::{Chain, configured};
+use crate::identity::IdentityRules;
 use crate::menus::Menus;
 use crate::{Machine, MachineTable, Templates};
 
@@ -26,15 +27,16 @@ pub struct Rules {
     pub host: Option<String>,
     /// Boot programs to look for instead of the built-in list.
     pub nbp: BTreeMap<Family, Vec<String>>,
-    /// Seconds that a machine must have been asking before it is offered anything, unless it is
-    /// known.
-    pub response_delay: u16,
-    /// Whether people are asked before a machine boots.
-    pub prompt: PromptPolicy,
     /// Scripts that are written as templates.
     pub templates: Arc<Templates>,
     /// Menus of the configuration.
     pub menus: Arc<Menus>,
+    /// Who is answered, and when.
+    pub policy: PolicyConfig,
+    /// What does not tell machines apart.
+    pub identity: Arc<IdentityRules>,
+    /// Somebody decides by how long a machine has been asking.
+    pub looks_at_secs: bool,
     /// Machines that the configuration lists.
     pub machines: Arc<MachineTable>,
     /// Who is asked what a machine boots.
@@ -53,10 +55,14 @@ impl From<&Config> for Rules {
             http_boot_scheme: config.boot.http_boot_scheme,
             host: config.host.clone(),
             nbp: config.boot.nbp.clone(),
-            response_delay: config.boot.response_delay,
-            prompt: config.policy.prompt.clone(),
             menus: Arc::new(Menus::new(&config.menus)),
             templates: Arc::new(Templates::new(config.boot.templates.clone())),
+            policy: PolicyConfig {
+                delay: config.policy.delay.max(config.boot.response_delay),
+                ..config.policy.clone()
+            },
+            identity: Arc::new(IdentityRules::from(&config.identity)),
+            looks_at_secs: false,
             chain: configured::chain(config, &machines),
             machines,
             banned: config.classifier.banned.iter().copied().collect(),

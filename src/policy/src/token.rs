@@ -230,7 +230,7 @@ mod tests {
         Identity {
             guid: (guid > 0).then(|| MachineGuid::from_wire([guid; 16])),
             mac: (mac > 0).then(|| MacAddress::new([2, 0, 0, 0, 0, mac])),
-            stripped: Vec::new(),
+            ..Identity::default()
         }
     }
 

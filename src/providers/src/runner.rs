@@ -216,6 +216,7 @@ fn undecided(links: &[Arc<Remote>]) -> Decision {
         }),
         steps: Vec::new(),
         until: None,
+        known: false,
     }
 }
 

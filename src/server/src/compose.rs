@@ -36,7 +36,7 @@ use tracing::{error, info, warn};
 
 use crate::classifier::Classifier;
 use crate::remote::{self, Remotes};
-use crate::translate;
+use crate::{network, translate};
 
 /// Requests of the data plane that may wait for the control plane.
 const ASKS_MAX: usize = 4096;
@@ -46,6 +46,8 @@ const EVENTS_MAX: usize = 65_536;
 const DRAIN: Duration = Duration::from_secs(30);
 /// How often certificate and addresses are looked at.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(3600);
+/// How often files and interfaces are looked at that the policy goes by.
+const POLICY_CHECK: Duration = Duration::from_secs(2);
 
 /// Runs the server until SIGTERM or SIGINT. `reload` reads the configuration again.
 pub(crate) fn serve(
@@ -171,6 +173,7 @@ impl Server {
     ) -> anyhow::Result<ExitCode> {
         let mut hangup = signal(SignalKind::hangup()).context("no handler for SIGHUP")?;
         let mut certificate = tokio::time::interval(CERTIFICATE_CHECK);
+        let mut policy = tokio::time::interval(POLICY_CHECK);
         let stopped = stop_signal();
         tokio::pin!(stopped);
         loop {
@@ -181,6 +184,7 @@ impl Server {
                     self.refresh_certificate();
                 }
                 _ = certificate.tick() => self.refresh_certificate(),
+                _ = policy.tick() => refresh_policy(&self.policy),
             }
         }
         self.stop().await;
@@ -238,6 +242,17 @@ impl Server {
             _ => warn!(code = "engine.drain", "stopped with transfers under way"),
         }
         self.store.close().await;
+    }
+}
+
+/// Tells the policy what has changed around it.
+fn refresh_policy(policy: &Policy) {
+    match network::interfaces() {
+        Ok(found) => policy.set_interfaces(found.into_iter().map(|i| (i.index, i.name))),
+        Err(error) => warn!("the interfaces cannot be read: {error:#}"),
+    }
+    if let Err(reason) = policy.refresh(SystemTime::now()) {
+        warn!(code = reason.code, "{}", reason.text);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bootstorm_policy::decision::{Boot, Decision, Outcome, Plan, Wait};
-use bootstorm_policy::{Asked, BootPlan, Facts, Identity, Machine, Urls, script};
+use bootstorm_policy::{Asked, BootPlan, Facts, Machine, Urls, script};
 use bootstorm_proto::http::{BootRequest, BootResponse, Method};
 use bootstorm_proto::ipxe::Params;
 use bootstorm_telemetry::event::{Reason, What};
@@ -152,7 +152,7 @@ impl BootPages {
 
     /// Which machine that is, and what the store knows of it.
     pub(super) fn who(&self, facts: &Facts) -> (Option<Who>, Option<Arc<Machine>>) {
-        let identity = Identity::of(facts);
+        let identity = self.policy.identify(facts);
         let machine = self.policy.machines().find(&identity);
         (Who::of(&identity, machine.as_deref()), machine)
     }
@@ -233,7 +233,7 @@ impl BootPages {
     /// The URLs of this boot; those of a machine that is known by nothing carry no token.
     fn urls(&self, request: &BootRequest, facts: &Facts) -> Urls {
         let urls = Urls::of_request(&request.host, request.local, request.secure);
-        let identity = Identity::of(facts);
+        let identity = self.policy.identify(facts);
         if identity.is_unknown() {
             return urls;
         }

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use bootstorm_catalog::{Entry, EntryKind, File, Mapping, Snapshot};
-use bootstorm_config::{Config, Machine, Scheme};
+use bootstorm_config::{AnswerTo, Config, Machine, PolicyPlace, RequestFrom, Scheme};
 use bootstorm_proto::dhcp::Asker;
 use bootstorm_proto::types::{ClientArch, Family};
 
@@ -13,7 +13,7 @@ use crate::Menu;
 const MAC: MacAddress = MacAddress::new([0x52, 0x54, 0, 0x99, 0, 1]);
 
 fn guid() -> MachineGuid {
-    MachineGuid::from_wire([7; 16])
+    "4c4c4544-0042-3510-8052-b3c04f4b4e32".parse().unwrap()
 }
 
 /// A catalog with these files, each one byte long but those that end in `.empty`.
@@ -176,7 +176,7 @@ fn ipxe_gets_the_url_of_its_script_with_what_dhcp_knows() {
         answer(&policy(catalog.clone(), change), &facts)
     };
     let v4 = IpAddr::from([10, 0, 0, 1]);
-    let query = "mac=52:54:00:99:00:01&arch=7&uuid=07070707-0707-0707-0707-070707070707";
+    let query = "mac=52:54:00:99:00:01&arch=7&uuid=4c4c4544-0042-3510-8052-b3c04f4b4e32";
     assert_eq!(
         url(|_| (), v4),
         format!("http://10.0.0.1:8080/boot?{query}")
@@ -421,7 +421,7 @@ fn memdisk_is_for_isos_on_a_bios() {
 
 #[test]
 fn the_response_delay_is_not_for_assigned_machines() {
-    let policy = policy(debian_nbps(), |c| c.boot.response_delay = 4);
+    let policy = policy(debian_nbps(), |c| c.policy.delay = 4);
     let delay = || match policy.dhcp(&client(Asker::Firmware, &[7])) {
         Answer::Boot { delay, .. } => Some(delay),
         Answer::Silent { .. } | Answer::Later | Answer::Wds(_) => None,
@@ -476,3 +476,5 @@ fn twopxe_02_the_script_url_is_the_same_however_the_host_is_written() {
         assert!(loaded.accept().is_err(), "{bad}");
     }
 }
+
+mod known;

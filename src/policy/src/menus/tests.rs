@@ -80,7 +80,11 @@ fn entry(id: &str) -> BootPlan {
 /// What the menu `main` becomes for a machine that sends this form.
 fn plan(menus: &Menus, form: &str) -> BootPlan {
     let facts = Facts::from(&Params::parse(form.as_bytes()));
-    let identity = Identity::of(&facts);
+    let identity = Identity {
+        mac: facts.mac,
+        guid: facts.guid,
+        ..Identity::default()
+    };
     menus.plan("main", &facts, &identity, &|choice, _| match choice {
         BootChoice::Entry(name) if name == "debian" => Some(Ok(entry(name))),
         BootChoice::Entry(name) if name == "bios-only" => None,

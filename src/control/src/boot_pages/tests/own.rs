@@ -1,6 +1,6 @@
 //! What concerns one boot of one machine: orders that are carried out once, tokens.
 
-use bootstorm_policy::BootId;
+use bootstorm_policy::{BootId, Identity};
 use bootstorm_store::Once;
 use bootstorm_telemetry::event::TransferId;
 

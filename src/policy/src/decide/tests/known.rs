@@ -1,0 +1,149 @@
+//! Who is answered, and who is who.
+
+use super::*;
+
+fn place(from: &str, answer: AnswerTo) -> PolicyPlace {
+    PolicyPlace {
+        from: RequestFrom::Relay(from.parse().unwrap()),
+        answer: Some(answer),
+        delay: None,
+    }
+}
+
+#[test]
+fn wds_02_known_machines_only_by_dhcp_and_for_scripts() {
+    let catalog = debian_nbps();
+    let only = policy(catalog, |c| {
+        c.policy.answer = AnswerTo::Known;
+        c.policy.places = vec![place("10.9.0.1", AnswerTo::None)];
+    });
+    let firmware = client(Asker::Firmware, &[7]);
+    assert_eq!(answer(&only, &firmware), "policy.unknown-machine");
+    let BootPlan::Refuse(reason) = only.boot(&facts(Family::X64)) else {
+        panic!("it got a script");
+    };
+    assert_eq!(reason.code, "policy.unknown-machine");
+    only.machines().set_all([stored("local")]);
+    assert_eq!(answer(&only, &firmware), "snponly.efi");
+    assert_eq!(only.boot(&facts(Family::X64)), BootPlan::Local);
+    let relayed = ClientFacts {
+        relay: "10.9.0.1".parse().ok(),
+        ..firmware
+    };
+    assert_eq!(answer(&only, &relayed), "policy.none");
+}
+
+#[test]
+fn a_machine_that_the_configuration_lists_is_known() {
+    let only = policy(debian_nbps(), |c| {
+        c.policy.answer = AnswerTo::Known;
+        c.machines = vec![Machine {
+            mac: Some(MAC),
+            guid: None,
+            name: Some("desk".to_owned()),
+            boot: None,
+        }];
+    });
+    assert_eq!(answer(&only, &client(Asker::Firmware, &[7])), "snponly.efi");
+}
+
+#[test]
+fn wds_06_response_delay_holds_for_machines_that_nobody_knows() {
+    let policy = policy(debian_nbps(), |c| {
+        c.policy.delay = 4;
+        c.policy.places = vec![PolicyPlace {
+            delay: Some(9),
+            answer: None,
+            ..place("10.9.0.1", AnswerTo::All)
+        }];
+    });
+    let delay = |client: &ClientFacts| match policy.dhcp(client) {
+        Answer::Boot { delay, .. } => delay,
+        other => panic!("{other:?}"),
+    };
+    let direct = client(Asker::Firmware, &[7]);
+    let relayed = ClientFacts {
+        relay: "10.9.0.1".parse().ok(),
+        ..direct.clone()
+    };
+    assert_eq!((delay(&direct), delay(&relayed)), (4, 9));
+    policy.machines().set_all([stored("menu")]);
+    assert_eq!((delay(&direct), delay(&relayed)), (0, 0));
+}
+
+#[test]
+fn twopxe_21_machines_with_one_guid_are_told_apart_by_what_they_send() {
+    let catalog = catalog(&["boot/snponly.efi"], vec![linux("debian")]);
+    let policy = policy(catalog, |_| ());
+    let other = MacAddress::new([0x52, 0x54, 0, 0x99, 0, 2]);
+    policy.machines().set_all([crate::Machine {
+        guid: Some(guid()),
+        ..stored("debian")
+    }]);
+    let boots = |mac| {
+        let facts = Facts {
+            mac: Some(mac),
+            guid: Some(guid()),
+            ..facts(Family::X64)
+        };
+        policy.boot(&facts).name().to_owned()
+    };
+    assert_eq!(boots(other), "debian", "the machine's second card");
+    let asks = |mac: MacAddress| {
+        let facts = ClientFacts {
+            hardware: mac.into(),
+            ..client(Asker::Firmware, &[7])
+        };
+        policy.dhcp(&facts)
+    };
+    for mac in [MAC, other, MAC] {
+        let _ = asks(mac);
+    }
+    assert_eq!(boots(MAC), "debian");
+    assert_eq!(boots(other), "menu", "another machine");
+    assert_eq!(policy.duplicates().len(), 1);
+}
+
+#[test]
+fn twopxe_21_another_serial_number_is_another_machine() {
+    let catalog = catalog(&[], vec![linux("debian")]);
+    let policy = policy(catalog, |_| ());
+    policy.machines().set_all([crate::Machine {
+        guid: Some(guid()),
+        serial: Some("A1".to_owned()),
+        ..stored("debian")
+    }]);
+    let boots = |serial: &str, last: u8| {
+        let facts = Facts {
+            mac: Some(MacAddress::new([2, 0, 0, 0, 0, last])),
+            guid: Some(guid()),
+            serial: Some(serial.to_owned()),
+            ..facts(Family::X64)
+        };
+        policy.boot(&facts).name().to_owned()
+    };
+    assert_eq!(boots("A1", 7), "debian");
+    assert_eq!(boots("B2", 8), "menu");
+    let duplicates = policy.duplicates();
+    assert_eq!(duplicates[0].evidence, crate::Evidence::Serials);
+}
+
+#[test]
+fn answers_are_decided_anew_when_what_they_rest_on_changes() {
+    let catalog = debian_nbps();
+    let policy = policy(catalog.clone(), |_| ());
+    let firmware = client(Asker::Firmware, &[7]);
+    assert_eq!(answer(&policy, &firmware), "snponly.efi");
+    catalog.publish(Snapshot::default());
+    assert_eq!(answer(&policy, &firmware), "policy.no-nbp");
+    let http = client(Asker::HttpFirmware, &[16]);
+    assert_eq!(answer(&policy, &http), "policy.no-nbp");
+    policy.machines().set(None, stored("local"));
+    assert_eq!(answer(&policy, &http), "policy.local-disk");
+    policy.set_ports(Ports::default());
+    assert_eq!(answer(&policy, &http), "policy.no-listener");
+    let mut config = Config::for_system();
+    config.policy.answer = AnswerTo::None;
+    policy.set_rules(Rules::from(&config));
+    assert_eq!(answer(&policy, &http), "policy.none");
+}
