@@ -7,7 +7,7 @@ use crate::lint::Finding;
 use crate::place;
 
 /// Keys and tables that are refused.
-pub(crate) const AWAITED: &[&str] = &["rule"];
+pub(crate) const AWAITED: &[&str] = &[];
 
 /// Values of `type` that are refused in `[[provider]]` although the table itself is not.
 const AWAITED_PROVIDERS: &[&str] = &["approval", "webhook", "sql", "configmgr", "referral"];

@@ -77,8 +77,13 @@ impl Loaded {
 impl Config {
     /// Reads and checks a file. Relative paths in it start at the file's own folder.
     pub fn load(path: &Path) -> Loaded {
+        Self::load_with(path, |_| Vec::new())
+    }
+
+    /// The same, with what others find wrong with it.
+    pub fn load_with(path: &Path, lint: impl FnOnce(&Self) -> Vec<Finding>) -> Loaded {
         match read(path) {
-            Ok(text) => Self::parse(&text, path),
+            Ok(text) => Self::parse_with(&text, path, lint),
             Err(diagnostic) => Loaded {
                 config: None,
                 diagnostics: vec![*diagnostic],
@@ -88,6 +93,10 @@ impl Config {
 
     /// The same for a text that `path` is said to hold.
     pub fn parse(text: &str, path: &Path) -> Loaded {
+        Self::parse_with(text, path, |_| Vec::new())
+    }
+
+    fn parse_with(text: &str, path: &Path, lint: impl FnOnce(&Self) -> Vec<Finding>) -> Loaded {
         let (mut table, errors) = DeTable::parse_recoverable(text);
         let mut diagnostics: Vec<_> = errors.iter().map(|e| syntax(e, text, path)).collect();
         let mut config = Self::default();
@@ -98,6 +107,7 @@ impl Config {
             let mut findings = awaited::findings(&original);
             findings.extend(take(&mut config, file, folder));
             findings.extend(config.lint());
+            findings.extend(lint(&config));
             diagnostics.extend(findings.into_iter().map(|finding| {
                 let at = place::of_key(&original, &finding.key).map_or(0, |span| span.start);
                 finding.at(place::of_offset(path, text, at))

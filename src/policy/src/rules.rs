@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bootstorm_config::{Banned, Config, Listen, PolicyConfig, Scheme};
+use bootstorm_config::{Banned, Config, Finding, Listen, PolicyConfig, Scheme, Severity};
 use bootstorm_proto::types::Family;
 
 use crate::chain::{Chain, configured};
 use crate::identity::IdentityRules;
 use crate::menus::Menus;
+use crate::providers::Rule;
 use crate::{Machine, MachineTable, Templates};
 
 /// The configuration, as far as decisions need it.
@@ -45,8 +46,30 @@ pub struct Rules {
     pub banned: HashSet<Banned>,
 }
 
+/// What of a configuration [`Rules`] cannot be made of.
+#[must_use]
+pub fn lint(config: &Config) -> Vec<Finding> {
+    let rules = config.rules.iter().enumerate();
+    let read = rules.map(|(index, rule)| (index, Rule::new(rule, index)));
+    read.filter_map(|(index, rule)| {
+        Some(Finding {
+            severity: Severity::Error,
+            code: "policy.bad-rule",
+            key: format!("rule[{index}].when"),
+            text: rule.err()?.to_string(),
+            hint: None,
+        })
+    })
+    .collect()
+}
+
+/// Ask [`lint`] first: a rule that cannot be read, and all behind it, fit nobody.
 impl From<&Config> for Rules {
     fn from(config: &Config) -> Self {
+        let rules = config.rules.iter().enumerate();
+        let rules: Arc<[Rule]> = rules
+            .map_while(|(index, rule)| Rule::new(rule, index).ok())
+            .collect();
         let machines = Arc::new(listed(&config.machines));
         Self {
             default: config.boot.default.clone(),
@@ -62,8 +85,8 @@ impl From<&Config> for Rules {
                 ..config.policy.clone()
             },
             identity: Arc::new(IdentityRules::from(&config.identity)),
-            looks_at_secs: false,
-            chain: configured::chain(config, &machines),
+            looks_at_secs: rules.iter().any(|rule| rule.mentions("secs")),
+            chain: configured::chain(config, &machines, &rules),
             machines,
             banned: config.classifier.banned.iter().copied().collect(),
         }

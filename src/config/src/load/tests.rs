@@ -84,6 +84,7 @@ fn the_packaged_file_shows_the_default_of_every_key() {
             ..defaults.classifier.clone()
         },
         machines: shown.machines.clone(),
+        rules: shown.rules.clone(),
         providers: shown.providers.clone(),
         menus: shown.menus.clone(),
         policy: PolicyConfig {
@@ -145,7 +146,8 @@ fn every_key_is_in_the_reference_and_in_the_packaged_file() {
                         "classes",
                         "prompt",
                         "password_file",
-                        "item"
+                        "item",
+                        "where"
                     ]
                     .contains(&key),
                 "{key}"

@@ -6,16 +6,16 @@ use bootstorm_config::{AskedAt, Config, FailureIs, ProviderConfig, ProviderKind}
 
 use super::{Chain, Link, OnFailure, Remote};
 use crate::MachineTable;
-use crate::providers::{Fixed, Machines, Menu, Provider};
+use crate::providers::{Fixed, Machines, Menu, Provider, Rule};
 
 /// The providers of the configuration in their order; without any, the usual ones. `listed` are
-/// the machines of the configuration.
-pub(crate) fn chain(config: &Config, listed: &Arc<MachineTable>) -> Chain {
+/// the machines of the configuration, `rules` its rules.
+pub(crate) fn chain(config: &Config, listed: &Arc<MachineTable>, rules: &Arc<[Rule]>) -> Chain {
     let links = if config.providers.is_empty() {
-        usual(listed)
+        usual(listed, rules)
     } else {
         let providers = config.providers.iter();
-        providers.filter_map(|p| link(p, listed)).collect()
+        providers.filter_map(|p| link(p, listed, rules)).collect()
     };
     Chain {
         budget: config.policy.budget,
@@ -24,19 +24,23 @@ pub(crate) fn chain(config: &Config, listed: &Arc<MachineTable>) -> Chain {
 }
 
 /// People, then the configuration, then whoever sits at the machine.
-fn usual(listed: &Arc<MachineTable>) -> Vec<Link> {
+fn usual(listed: &Arc<MachineTable>, rules: &Arc<[Rule]>) -> Vec<Link> {
     let providers: [Arc<dyn Provider>; 3] = [
         Arc::new(Machines::new("machines")),
-        Arc::new(Fixed::new("static", Arc::clone(listed))),
+        Arc::new(Fixed::new("static", Arc::clone(listed), Arc::clone(rules))),
         Arc::new(Menu::new("menu")),
     ];
     providers.map(Link::Instant).into()
 }
 
-fn link(provider: &ProviderConfig, listed: &Arc<MachineTable>) -> Option<Link> {
+fn link(
+    provider: &ProviderConfig,
+    listed: &Arc<MachineTable>,
+    rules: &Arc<[Rule]>,
+) -> Option<Link> {
     let name: Arc<str> = provider.name.as_str().into();
     let instant: Arc<dyn Provider> = match &provider.kind {
-        ProviderKind::Static => Arc::new(Fixed::new(name, Arc::clone(listed))),
+        ProviderKind::Static => Arc::new(Fixed::new(name, Arc::clone(listed), Arc::clone(rules))),
         ProviderKind::Machines => Arc::new(Machines::new(name)),
         ProviderKind::Menu => Arc::new(Menu::new(name)),
         ProviderKind::Exec(_)
@@ -76,8 +80,8 @@ mod tests {
 
     #[test]
     fn the_configuration_says_who_is_asked_in_which_order() {
-        let listed = Arc::default();
-        let usual = chain(&Config::for_user(), &listed);
+        let (listed, rules) = (Arc::default(), Arc::from([]));
+        let usual = chain(&Config::for_user(), &listed, &rules);
         let wanted = ["machines", "static", "menu"].map(|name| (name.to_owned(), None));
         assert_eq!(names(&usual), wanted);
         let text = "[policy]\nbudget = \"3s\"\n\
@@ -88,7 +92,7 @@ mod tests {
         let config = loaded
             .config
             .unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
-        let own = chain(&config, &listed);
+        let own = chain(&config, &listed, &rules);
         assert_eq!(own.budget.as_secs(), 3);
         assert_eq!(
             names(&own),

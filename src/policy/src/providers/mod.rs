@@ -13,7 +13,7 @@ mod fixed;
 mod machines;
 mod menu;
 
-pub use fixed::Fixed;
+pub use fixed::{Fixed, Rule};
 pub use machines::Machines;
 pub use menu::Menu;
 

@@ -152,9 +152,11 @@ impl ConfigArgs {
         let mut config = match &self.config {
             None => Config::default(),
             Some(file) => {
-                let (config, warnings) = Config::load(file)
+                let (config, warnings) = Config::load_with(file, bootstorm_policy::lint)
                     .accept()
-                    .map_err(|rejected| UsageError(format!("wrong configuration\n{rejected}")))?;
+                    .map_err(|rejected| {
+                    UsageError(format!("wrong configuration\n{rejected}"))
+                })?;
                 for warning in warnings {
                     let _ = writeln!(std::io::stderr(), "{warning}");
                 }

@@ -147,3 +147,48 @@ fn answers_are_decided_anew_when_what_they_rest_on_changes() {
     policy.set_rules(Rules::from(&config));
     assert_eq!(answer(&policy, &http), "policy.none");
 }
+
+#[test]
+fn a_rule_says_what_machines_of_a_model_boot_and_with_which_arguments() {
+    let mut entry = linux("debian");
+    if let EntryKind::Linux { cmdline, .. } = &mut entry.kind {
+        "quiet".clone_into(cmdline);
+    }
+    let text = "[[rule]]\nwhen = \"smbios.product == 'X1' && firmware.family == 'x64'\"\n\
+                boot = \"debian\"\narguments = \"console=ttyS0\"\n";
+    let path = std::path::Path::new("bootstorm.toml");
+    let (config, _) = Config::parse(text, path).accept().unwrap();
+    assert_eq!(crate::lint(&config), []);
+    let policy = policy(catalog(&[], vec![entry]), |c| c.rules = config.rules);
+    let boots = |product: &str| {
+        policy.boot(&Facts {
+            product: Some(product.to_owned()),
+            ..facts(Family::X64)
+        })
+    };
+    let BootPlan::Entry(choice) = boots("X1") else {
+        panic!("the rule does not fit");
+    };
+    let EntryKind::Linux { cmdline, .. } = &choice.entry.kind else {
+        panic!();
+    };
+    assert_eq!(cmdline, "quiet console=ttyS0");
+    assert_eq!(boots("X2").name(), "menu");
+}
+
+#[test]
+fn a_rule_that_cannot_be_read_is_found_with_its_place() {
+    let mut config = Config::for_system();
+    config.rules = vec![bootstorm_config::Rule {
+        when: Some("true &&\n  bios.version == 'x'".to_owned()),
+        ..bootstorm_config::Rule::default()
+    }];
+    let findings = crate::lint(&config);
+    assert_eq!(findings[0].code, "policy.bad-rule");
+    assert_eq!(findings[0].key, "rule[0].when");
+    assert!(
+        findings[0].text.starts_with("2:3: "),
+        "{}",
+        findings[0].text
+    );
+}

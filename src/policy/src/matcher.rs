@@ -1,0 +1,223 @@
+//! Expressions over the facts of a machine, in the Common Expression Language (CEL).
+//!
+//! They see the names that [`Facts::to_json`](crate::Facts::to_json) gives. What is not known is
+//! null there, and an expression that asks more of a null than whether it is one does not fit.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use cel::objects::{Key, Map};
+use cel::{Context, Env, ExecutionError, Program, Value};
+
+use crate::{Facts, Identity, version_lt};
+
+/// Longer expressions are refused.
+const LENGTH_MAX: usize = 4096;
+
+static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// An expression that fits a machine or does not.
+pub struct Matcher {
+    source: String,
+    program: Program,
+}
+
+/// Why a text is no expression that fits machines.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{line}:{column}: {text}")]
+pub struct BadExpression {
+    /// Line of the expression, from 1.
+    pub line: usize,
+    /// Column of that line, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub text: String,
+}
+
+/// The facts of one machine, as expressions see them.
+pub struct Subject(Context<'static, 'static>);
+
+impl Matcher {
+    /// Reads an expression.
+    ///
+    /// # Errors
+    /// Where it is none, or names what the facts do not have, or says something else than yes or no.
+    pub fn compile(source: &str) -> Result<Self, BadExpression> {
+        let whole = |text: String| BadExpression {
+            line: 1,
+            column: 1,
+            text,
+        };
+        if source.len() > LENGTH_MAX {
+            return Err(whole(format!("longer than {LENGTH_MAX} characters")));
+        }
+        let program = STANDARD.compile(source).map_err(|errors| {
+            let position = |at: isize| usize::try_from(at).unwrap_or_default().max(1);
+            errors.errors.first().map_or_else(
+                || whole("it cannot be read".to_owned()),
+                |error| BadExpression {
+                    line: position(error.pos.0),
+                    column: position(error.pos.1 + 1),
+                    text: error.msg.clone(),
+                },
+            )
+        })?;
+        let matcher = Self {
+            source: source.to_owned(),
+            program,
+        };
+        let nobody = Facts::default().to_json(&Identity::default(), None);
+        match matcher.program.execute(&Subject::new(&nobody).0) {
+            Ok(Value::Bool(_)) => Ok(matcher),
+            Ok(other) => Err(whole(format!(
+                "it says a {}, not yes or no",
+                other.type_of()
+            ))),
+            Err(ExecutionError::UndeclaredReference(name)) => {
+                let offset = matcher.source.find(name.as_str()).unwrap_or_default();
+                let before = &matcher.source[..offset];
+                Err(BadExpression {
+                    line: before.matches('\n').count() + 1,
+                    column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+                    text: format!("there is no `{name}` among the facts and functions"),
+                })
+            }
+            // What is null of nobody may be there of a machine.
+            Err(_) => Ok(matcher),
+        }
+    }
+
+    /// Whether it fits.
+    ///
+    /// # Errors
+    /// Why it cannot be told: usually that something is null.
+    pub fn fits(&self, subject: &Subject) -> Result<bool, String> {
+        match self.program.execute(&subject.0) {
+            Ok(Value::Bool(fits)) => Ok(fits),
+            Ok(other) => Err(format!("it says a {}, not yes or no", other.type_of())),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    /// Whether it looks at a fact of this name.
+    #[must_use]
+    pub fn mentions(&self, name: &str) -> bool {
+        self.source.contains(name)
+    }
+}
+
+impl fmt::Debug for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Matcher").field(&self.source).finish()
+    }
+}
+
+impl Subject {
+    /// Takes the facts as [`Facts::to_json`] gives them.
+    #[must_use]
+    pub fn new(facts: &serde_json::Value) -> Self {
+        let mut context = Context::with_env(Arc::clone(&STANDARD));
+        // The name is no other function's, so this cannot fail.
+        let _ = context.add_function("version_lt", |one: Arc<String>, other: Arc<String>| {
+            version_lt(&one, &other)
+        });
+        for (name, value) in facts.as_object().into_iter().flatten() {
+            context.add_variable_from_value(name.as_str(), converted(value));
+        }
+        Self(context)
+    }
+}
+
+/// Whole numbers become signed ones, which is what expressions are written with.
+fn converted(value: &serde_json::Value) -> Value {
+    use serde_json::Value as Json;
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(number) => match number.as_i64() {
+            Some(number) => Value::Int(number),
+            None => Value::Float(number.as_f64().unwrap_or_default()),
+        },
+        Json::String(text) => Value::String(Arc::new(text.clone())),
+        Json::Array(values) => Value::List(Arc::new(values.iter().map(converted).collect())),
+        Json::Object(values) => {
+            let pairs = values.iter();
+            let map: HashMap<Key, Value> = pairs
+                .map(|(name, value)| (Key::from(name.clone()), converted(value)))
+                .collect();
+            Value::Map(Map { map: Arc::new(map) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bootstorm_proto::types::ClientArch;
+
+    use super::*;
+
+    fn dell() -> Facts {
+        Facts {
+            manufacturer: Some("Dell Inc.".to_owned()),
+            product: Some("OptiPlex 7090".to_owned()),
+            bios_version: Some("1.9.0".to_owned()),
+            arches: [ClientArch(7)].into_iter().collect(),
+            secs: 8,
+            relay: "10.9.0.1".parse().ok(),
+            ..Facts::default()
+        }
+    }
+
+    fn fits(expression: &str) -> Result<bool, String> {
+        let subject = Subject::new(&dell().to_json(&Identity::default(), None));
+        Matcher::compile(expression).unwrap().fits(&subject)
+    }
+
+    #[test]
+    fn expressions_see_the_facts() {
+        for expression in [
+            "smbios.manufacturer == 'Dell Inc.'",
+            "smbios.product.startsWith('OptiPlex') && smbios.product.matches('[0-9]{4}$')",
+            "7 in firmware.arch",
+            "firmware.arch[0] == 7",
+            "firmware.secs >= 4 && firmware.secs + 1 == 9",
+            "network.relay == '10.9.0.1'",
+            "stage == 'script'",
+            "smbios.serial == null",
+            "!machine.known",
+            "size(machine.tags) == 0",
+            "!machine.tags.exists(tag, tag == 'lab')",
+            "version_lt(smbios.bios_version, '1.10')",
+            "hostname in ['a', 'b'] || true",
+        ] {
+            assert_eq!(fits(expression), Ok(true), "{expression}");
+        }
+        assert_eq!(fits("smbios.product == 'Latitude'"), Ok(false));
+    }
+
+    #[test]
+    fn what_is_null_fits_nothing_and_fails_nothing() {
+        assert!(fits("smbios.serial.startsWith('5CG')").is_err());
+        assert_eq!(
+            fits("smbios.serial != null && smbios.serial.startsWith('5CG')"),
+            Ok(false)
+        );
+        assert!(fits("version_lt(smbios.bios_date, '1')").is_err());
+    }
+
+    #[test]
+    fn what_is_no_expression_is_refused_with_its_place() {
+        let refused = |text: &str| Matcher::compile(text).unwrap_err();
+        let at = |text: &str| {
+            let error = refused(text);
+            (error.line, error.column)
+        };
+        assert_eq!(at("smbios.product ==\n  == 'x'").0, 2);
+        assert_eq!(at("true &&\n  bios.version == 'x'"), (2, 3));
+        assert!(refused("nonsense(1)").text.contains("nonsense"));
+        assert!(refused("1 + 1").text.contains("not yes or no"));
+        assert!(refused(&"!".repeat(5000)).text.contains("longer"));
+        assert!(refused("").text.len() > 3);
+    }
+}
