@@ -7,14 +7,17 @@ use caps::{CapSet, Capability, CapsHashSet};
 use crate::error::XdpError;
 
 /// What a running server may still need: ports that it opens again, files of others, memory that it
-/// pins.
-const KEPT: [Capability; 7] = [
+/// pins, programs that it runs as nobody and ends.
+const KEPT: [Capability; 10] = [
     Capability::CAP_CHOWN,
     Capability::CAP_DAC_OVERRIDE,
     Capability::CAP_DAC_READ_SEARCH,
     Capability::CAP_FOWNER,
     Capability::CAP_IPC_LOCK,
+    Capability::CAP_KILL,
     Capability::CAP_NET_BIND_SERVICE,
+    Capability::CAP_SETGID,
+    Capability::CAP_SETUID,
     Capability::CAP_SYS_RESOURCE,
 ];
 
