@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bootstorm_policy::{Machine, Policy};
+use bootstorm_policy::{Facts, Machine, Policy};
 use bootstorm_proto::types::MacAddress;
 use bootstorm_store::{
     Changes, Edit, Filter, Hardware, Key, LIMIT, MACHINES_MAX, MachineRecord, Note, Sighting,
@@ -193,7 +193,7 @@ impl Machines {
         loop {
             tokio::select! {
                 update = updates.recv() => match update {
-                    Ok(update) => take_note(&mut seen, &update.client),
+                    Ok(update) => self.take_note(&mut seen, &update.client),
                     // Those that were missed are seen again or were quick.
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => break,
@@ -202,6 +202,32 @@ impl Machines {
             }
         }
         self.note(&mut seen).await;
+    }
+
+    /// What does not identify a machine for decisions does not for the store: machines that share
+    /// a vendor's GUID stay several.
+    fn take_note(&self, seen: &mut HashMap<MacAddress, Sighting>, client: &Client) {
+        let Some(mac) = client.mac else { return };
+        let identity = self.policy.identify(&Facts {
+            mac: Some(mac),
+            guid: client.guid,
+            ..Facts::default()
+        });
+        if identity.is_unknown() {
+            return;
+        }
+        // A machine that begins anew has booted all the same.
+        let before = seen.get(&mac).is_some_and(|sighting| sighting.has_booted);
+        let sighting = Sighting {
+            mac: identity.mac,
+            guid: identity.guid,
+            arch: client.arch,
+            hardware: Hardware::default(),
+            phase: client.phase.name().to_owned(),
+            has_booted: before || client.has_booted(),
+            at: client.last_seen,
+        };
+        seen.insert(mac, sighting);
     }
 
     async fn note(&self, seen: &mut HashMap<MacAddress, Sighting>) {
@@ -304,22 +330,6 @@ fn snapshot(record: &MachineRecord) -> Machine {
         held: record.held.is_some(),
         known: record.is_known(),
     }
-}
-
-fn take_note(seen: &mut HashMap<MacAddress, Sighting>, client: &Client) {
-    let Some(mac) = client.mac else { return };
-    // A machine that begins anew has booted all the same.
-    let before = seen.get(&mac).is_some_and(|sighting| sighting.has_booted);
-    let sighting = Sighting {
-        mac: Some(mac),
-        guid: client.guid,
-        arch: client.arch,
-        hardware: Hardware::default(),
-        phase: client.phase.name().to_owned(),
-        has_booted: before || client.has_booted(),
-        at: client.last_seen,
-    };
-    seen.insert(mac, sighting);
 }
 
 #[cfg(test)]

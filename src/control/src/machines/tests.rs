@@ -1,6 +1,8 @@
 use bootstorm_catalog::Catalog;
 use bootstorm_config::Config;
 use bootstorm_policy::{Identity, Ports, Rules};
+use bootstorm_proto::dhcp::{Asker, ClientFacts};
+use bootstorm_proto::types::ClientArch;
 use bootstorm_store::Location;
 use bootstorm_telemetry::event::{BootEvent, What};
 use bootstorm_telemetry::metrics::Metrics;
@@ -97,4 +99,39 @@ async fn a_machine_that_boots_first_is_known_to_decisions() {
     events.send(event).unwrap();
     scene.until(|m| m.is_some_and(|m| m.known)).await;
     assert_eq!(scene.machines.spool.waiting(), 0);
+}
+
+#[tokio::test]
+async fn machines_that_share_a_vendors_guid_stay_several() {
+    let scene = scene().await;
+    let (events, _clients) = scene.hears();
+    let others = MacAddress::new([0x52, 0x54, 0, 0, 0, 2]);
+    for mac in [MAC, others] {
+        let local = std::net::IpAddr::from([10, 0, 0, 1]);
+        let facts = ClientFacts {
+            guid: "03000200-0400-0500-0006-000700080009".parse().ok(),
+            ..ClientFacts::new(mac.into(), Asker::Firmware, ClientArch(7), local)
+        };
+        let event = BootEvent {
+            at: std::time::SystemTime::now(),
+            mac: Some(mac),
+            ip: None,
+            what: What::Asked {
+                facts: Arc::new(facts),
+            },
+        };
+        events.send(event).unwrap();
+    }
+    let mut noted = Vec::new();
+    for _ in 0..200 {
+        let filter = Filter::default();
+        noted = scene.machines.page(&filter, None, 10).await.unwrap();
+        if noted.iter().flat_map(|m| &m.macs).count() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let macs: Vec<_> = noted.iter().map(|m| m.macs.clone()).collect();
+    assert_eq!(macs, [[MAC], [others]]);
+    assert!(noted.iter().all(|m| m.guid.is_none()), "{noted:?}");
 }
