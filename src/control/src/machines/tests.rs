@@ -131,7 +131,8 @@ async fn machines_that_share_a_vendors_guid_stay_several() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let macs: Vec<_> = noted.iter().map(|m| m.macs.clone()).collect();
+    let mut macs: Vec<_> = noted.iter().map(|m| m.macs.clone()).collect();
+    macs.sort();
     assert_eq!(macs, [[MAC], [others]]);
     assert!(noted.iter().all(|m| m.guid.is_none()), "{noted:?}");
 }
