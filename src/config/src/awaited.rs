@@ -4,20 +4,13 @@
 use toml::de::{DeTable, DeValue};
 
 use crate::lint::Finding;
-use crate::place;
-
-/// Keys and tables that are refused.
-pub(crate) const AWAITED: &[&str] = &[];
 
 /// Values of `type` that are refused in `[[provider]]` although the table itself is not.
-const AWAITED_PROVIDERS: &[&str] = &["approval", "webhook", "sql", "configmgr", "referral"];
+const AWAITED_PROVIDERS: &[&str] = &["approval", "referral"];
 
 /// What of a file cannot be done.
 pub(crate) fn findings(root: &DeTable<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for key in AWAITED.iter().filter(|key| place::is_set(root, key)) {
-        findings.push(not_built(key));
-    }
     let providers = root.get("provider").map(toml::Spanned::get_ref);
     let providers = providers.and_then(DeValue::as_array).into_iter().flatten();
     for (index, provider) in providers.enumerate() {

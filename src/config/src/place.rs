@@ -65,25 +65,6 @@ pub(crate) fn of_key(root: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
     found
 }
 
-/// Whether the file says anything at `key`, such as `boot.default`.
-pub(crate) fn is_set(root: &DeTable<'_>, key: &str) -> bool {
-    let mut parts = parts(key).peekable();
-    let mut table = root;
-    while let Some(part) = parts.next() {
-        let Some(value) = table.get(part) else {
-            return false;
-        };
-        if parts.peek().is_none() {
-            return true;
-        }
-        let Some(inner) = value.get_ref().as_table() else {
-            return false;
-        };
-        table = inner;
-    }
-    false
-}
-
 fn parts(key: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(key);
     std::iter::from_fn(move || {

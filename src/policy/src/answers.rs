@@ -1,7 +1,8 @@
 //! What remote providers said, for as long as it holds.
 
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use bootstorm_proto::dhcp::Asker;
@@ -41,7 +42,11 @@ pub struct MachineKey {
     address: Option<IpAddr>,
     stage: Stage,
     asker: Option<Asker>,
+    /// What else it sent, digested with a random key.
+    params: u64,
 }
+
+static PARAMS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl MachineKey {
     /// The key of a machine at one stage of its boot.
@@ -53,8 +58,20 @@ impl MachineKey {
             address: facts.address.filter(|_| identity.is_unknown()),
             stage: facts.stage,
             asker: facts.asker,
+            params: digest(facts),
         }
     }
+}
+
+/// Nothing, as machines send by DHCP, costs nothing.
+fn digest(facts: &Facts) -> u64 {
+    let mut params = facts.params().peekable();
+    if params.peek().is_none() {
+        return 0;
+    }
+    let mut hasher = PARAMS.build_hasher();
+    params.for_each(|param| param.hash(&mut hasher));
+    hasher.finish()
 }
 
 impl Answers {
@@ -130,6 +147,21 @@ mod tests {
         assert!(!get(&other, key(1, Stage::Dhcp), now));
         answers.clear();
         assert!(!get(&cmdb, key(1, Stage::Dhcp), now));
+    }
+
+    #[test]
+    fn what_a_machine_asks_for_makes_another_question() {
+        let asks = |name: &str, value: &str| {
+            let facts = Facts {
+                other: vec![(name.to_owned(), value.to_owned())],
+                ..Facts::default()
+            };
+            MachineKey::of(&facts, &Identity::default())
+        };
+        let nothing = MachineKey::of(&Facts::default(), &Identity::default());
+        assert_ne!(asks("offerid", "SMS20001"), asks("offerid", "SMS20002"));
+        assert_ne!(asks("offerid", "SMS20001"), nothing);
+        assert_eq!(asks("token", "abc"), nothing, "a secret is no question");
     }
 
     #[test]

@@ -10,6 +10,9 @@ use bootstorm_proto::types::{ClientArch, Family, MacAddress, MachineGuid};
 mod heard;
 mod json;
 
+/// What this server's own scripts add to what a machine sends, and secrets.
+const OWN_PARAMS: [&str; 5] = ["asked", "item", "menu", "password", "token"];
+
 /// How far the machine is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Stage {
@@ -95,13 +98,22 @@ pub struct Facts {
     pub bios_date: Option<String>,
     /// Host name.
     pub hostname: Option<String>,
-    /// Everything else that the machine sent with its request, names in lower case.
+    /// Everything else that the machine sent with its request, names in lower case;
+    /// [`Self::params`] is what of that others may see.
     pub other: Vec<(String, String)>,
     /// It has been asked for all of this already.
     pub asked: bool,
 }
 
 impl Facts {
+    /// What else the machine sent with its request, by name: nothing that this server's own scripts
+    /// add, and no secrets, which are for nobody who decides, logs or explains.
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        let others = self.other.iter();
+        let shown = others.filter(|(name, _)| !OWN_PARAMS.contains(&name.as_str()));
+        shown.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The architecture that it prefers.
     #[must_use]
     pub fn arch(&self) -> Option<ClientArch> {

@@ -4,12 +4,30 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bootstorm_config::{
-    ConfigMgrConfig, ConfigMgrSource, ExecCommand, ExecConfig, ProviderConfig, ProviderKind,
+    Config, ConfigMgrConfig, ConfigMgrSource, ExecCommand, ExecConfig, Finding, ProviderConfig,
+    ProviderKind, Severity,
 };
 
 use crate::{
     Ask, Command, ConfigMgr, Deployments, Exec, Provider, Providers, Sql, Unusable, Webhook,
 };
+
+/// What of a configuration [`configured`] cannot be made of.
+#[must_use]
+pub fn lint(config: &Config) -> Vec<Finding> {
+    let providers = config.providers.iter().enumerate();
+    let read = providers.map(|(index, provider)| (index, ask(provider, Path::new(""))));
+    read.filter_map(|(index, read)| {
+        Some(Finding {
+            severity: Severity::Error,
+            code: Unusable::CODE,
+            key: format!("provider[{index}]"),
+            text: read.err()?.what,
+            hint: None,
+        })
+    })
+    .collect()
+}
 
 /// The providers that have to be asked; those that answer from memory are the policy's. `server` is
 /// the program of this server, which confines those that it starts.
@@ -160,5 +178,12 @@ mod tests {
         let wrong = configured(&all, Path::new("/proc/self/exe")).err().unwrap();
         let names: Vec<&str> = wrong.iter().map(|e| e.provider.as_str()).collect();
         assert_eq!(names, ["cmdb", "mdt"]);
+        let config = Config {
+            providers: all.into(),
+            ..Config::default()
+        };
+        let found = lint(&config);
+        let keys: Vec<&str> = found.iter().map(|finding| finding.key.as_str()).collect();
+        assert_eq!(keys, ["provider[0]", "provider[2]"]);
     }
 }

@@ -19,7 +19,7 @@ use futures_util::future::BoxFuture;
 use bootstorm_policy::decision::Verdict;
 
 pub use configmgr::{ConfigMgr, Deployments};
-pub use configured::configured;
+pub use configured::{configured, lint};
 pub use error::{ProviderError, Unusable};
 pub use exec::{Command, Exec};
 pub use runner::{Provider, Providers, Runner};

@@ -117,7 +117,8 @@ impl Server {
         let machines = open_machines(&config, &store, &shared.policy, &boots).await?;
         let clients = Clients::start(heard, Arc::clone(&shared.metrics))?;
         let policy = Arc::clone(&shared.policy);
-        let runner = Arc::new(Runner::new(policy, remote::providers(&config)));
+        let providers = remote::providers(&config).map_err(anyhow::Error::msg)?;
+        let runner = Arc::new(Runner::new(policy, providers));
         let pages = BootPages::new(BootSeams {
             policy: Arc::clone(&shared.policy),
             clients: clients.clone(),
@@ -193,8 +194,9 @@ impl Server {
 
     /// Takes a new configuration if it is good; what needs a restart is named.
     fn reload(&mut self, reload: &dyn Fn() -> Result<Config, String>) {
-        let config = match reload() {
-            Ok(config) => config,
+        let read = reload().and_then(|config| Ok((remote::providers(&config)?, config)));
+        let (providers, config) = match read {
+            Ok(read) => read,
             Err(problems) => {
                 error!(
                     code = "config.not-reloaded",
@@ -204,7 +206,7 @@ impl Server {
             }
         };
         self.policy.set_rules(Rules::from(&config));
-        self.runner.set_providers(remote::providers(&config));
+        self.runner.set_providers(providers);
         self.boots.set_repeats(config.policy.loop_limit);
         self.engine.pacing().set(translate::pacing(&config));
         self.classifier.configure(&config);

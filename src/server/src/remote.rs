@@ -1,14 +1,14 @@
 //! Wires remote providers: who they are, and whom their decisions go to.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
-use bootstorm_config::{Config, ExecCommand, ProviderConfig, ProviderKind};
+use bootstorm_config::Config;
 use bootstorm_control::{Consult, Tasks};
 use bootstorm_engine::handoff::{Question, Replies};
 use bootstorm_policy::Facts;
 use bootstorm_policy::decision::Decision;
-use bootstorm_providers::{Ask, Command, Exec, Provider, Providers, Runner};
+use bootstorm_providers::{Providers, Runner, Unusable, configured};
 use crossbeam_channel::Receiver;
 use futures_util::future::BoxFuture;
 
@@ -19,35 +19,11 @@ pub(crate) const QUESTIONS_MAX: usize = 1024;
 const OURSELVES: &str = "/proc/self/exe";
 
 /// The remote providers of the configuration.
-pub(crate) fn providers(config: &Config) -> Providers {
-    let remote = |provider: &ProviderConfig| {
-        let ask: Arc<dyn Ask> = match &provider.kind {
-            ProviderKind::Exec(exec) => Arc::new(Exec {
-                name: provider.name.clone(),
-                command: match &exec.command {
-                    ExecCommand::Program(words) => Command::Program(words.clone()),
-                    ExecCommand::Script(path) => Command::PowerShell(path.clone()),
-                },
-                memory: exec.memory,
-                processes: exec.processes,
-                budget: provider.budget,
-                environment: exec.environment.clone(),
-                server: PathBuf::from(OURSELVES),
-            }),
-            // From memory, or refused by the configuration.
-            ProviderKind::Static
-            | ProviderKind::Machines
-            | ProviderKind::Menu
-            | ProviderKind::Approval(_)
-            | ProviderKind::Webhook(_)
-            | ProviderKind::Sql(_)
-            | ProviderKind::ConfigMgr(_)
-            | ProviderKind::Referral(_) => return None,
-        };
-        let concurrent = usize::try_from(provider.concurrent.get()).unwrap_or(usize::MAX);
-        Some((provider.name.as_str().into(), Provider { ask, concurrent }))
-    };
-    config.providers.iter().filter_map(remote).collect()
+pub(crate) fn providers(config: &Config) -> Result<Providers, String> {
+    configured(&config.providers, Path::new(OURSELVES)).map_err(|wrong| {
+        let told = wrong.iter().map(|e| format!("{e} [{}]", Unusable::CODE));
+        told.collect::<Vec<_>>().join("\n")
+    })
 }
 
 /// The runner, as scripts ask it.

@@ -171,9 +171,27 @@ impl Table<'_> {
 
     fn sql(&mut self) -> Option<SqlConfig> {
         match (self.written.url.take(), self.written.query.take()) {
-            (Some(url), Some(query)) => Some(SqlConfig { url, query }),
+            (Some(url), Some(query)) => Some(SqlConfig {
+                url: self.database(url),
+                query,
+            }),
             _ => self.refuse("an `sql` provider needs `url` and `query`"),
         }
+    }
+
+    /// The URL of a database, whose file begins at the folder of the configuration.
+    fn database(&self, url: String) -> String {
+        let Some(file) = url.strip_prefix("sqlite:") else {
+            return url;
+        };
+        let file = file.strip_prefix("//").unwrap_or(file);
+        if Path::new(file).is_absolute() || file.is_empty() || file.starts_with(':') {
+            return url;
+        }
+        // What stands for itself in a path means something in a URL.
+        let folder = self.folder.to_string_lossy();
+        let folder = folder.replace('%', "%25").replace('?', "%3F");
+        format!("sqlite:{}", Path::new(&folder).join(file).display())
     }
 
     fn configmgr(&mut self) -> Option<ConfigMgrConfig> {
@@ -181,7 +199,10 @@ impl Table<'_> {
         let (file, url, view) = (written.file.take(), written.url.take(), written.view.take());
         let source = match (file, url, view) {
             (Some(file), None, None) => ConfigMgrSource::File(self.folder.join(file)),
-            (None, Some(url), Some(view)) => ConfigMgrSource::View { url, view },
+            (None, Some(url), Some(view)) => ConfigMgrSource::View {
+                url: self.database(url),
+                view,
+            },
             _ => {
                 return self.refuse(
                     "a `configmgr` provider reads a `file`, or a `view` of a database at `url`",

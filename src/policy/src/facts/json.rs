@@ -12,11 +12,8 @@ impl Facts {
     pub fn to_json(&self, identity: &Identity, machine: Option<&Machine>) -> Value {
         let arches: Vec<u16> = self.arches.iter().map(|arch| arch.0).collect();
         let params: Map<String, Value> = self
-            .other
-            .iter()
-            // Secrets are for nobody who decides, logs or explains.
-            .filter(|(name, _)| !["password", "token"].contains(&name.as_str()))
-            .map(|(name, value)| (name.clone(), value.as_str().into()))
+            .params()
+            .map(|(name, value)| (name.to_owned(), value.into()))
             .collect();
         json!({
             "version": 1,
@@ -96,6 +93,9 @@ mod tests {
         let facts = Facts {
             serial: Some("S/N 1".to_owned()),
             guid: "11223344-5566-7788-99aa-bbccddeeff00".parse().ok(),
+            other: ["offerid", "token", "password", "asked"]
+                .map(|name| (name.to_owned(), "1".to_owned()))
+                .into(),
             ..Facts::default()
         };
         let json = facts.to_json(&Identity::default(), None);
@@ -107,5 +107,6 @@ mod tests {
         );
         assert!(json["network"].as_object().unwrap().contains_key("relay"));
         assert_eq!(json["machine"]["known"], false);
+        assert_eq!(json["params"], json!({"offerid": "1"}));
     }
 }

@@ -1,62 +1,116 @@
 //! Which of a device's deployments it boots.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use bootstorm_policy::decision::Verdict;
+use bootstorm_policy::decision::{Boot, Plan, Verdict};
 use bootstorm_telemetry::event::Reason;
 use serde_json::{Map, Value};
 
-use super::deployment::{Asker, Deployment};
+use super::deployment::{Asker, Deployment, Offer};
 use crate::ProviderError;
 
 /// What a machine boots, of the rows that its MAC and GUID found and those of unknown computers:
 /// required deployments that it has not run, then available ones; of several the preferred, then
-/// the one with the highest id.
+/// the one with the highest id. A machine that names one itself gets that one or none.
 pub(super) fn verdict(
     provider: &str,
     asker: &Asker,
     rows: Vec<Deployment>,
     unknown_computers: bool,
 ) -> Result<Verdict, ProviderError> {
-    let pass = |code, text: String| {
-        let text = format!("{provider}: {text}").into();
-        Ok(Verdict::Pass(Reason { code, text }))
-    };
     let (unknown, known): (Vec<_>, Vec<_>) =
         rows.into_iter().partition(|row| row.resource.is_none());
     let (who, rows) = match device(asker, known) {
         Device::One(resource, rows) => (format!("device {resource}"), rows),
         Device::Several(resources) => {
             let text = format!("devices {} have the same identifiers", resources.join(", "));
-            return pass("provider.duplicate-device", text);
+            return Ok(pass(provider, "provider.duplicate-device", &text));
         }
         Device::None if unknown_computers => ("unknown computers".to_owned(), unknown),
         Device::None => {
-            let text = "it is no device, and unknown computers are not supported".to_owned();
-            return pass("provider.unknown-machine", text);
+            let text = "it is no device, and unknown computers are not supported";
+            return Ok(pass(provider, "provider.unknown-machine", text));
         }
     };
+    let family = asker.family.as_deref();
     let deployed = rows.into_iter().filter(|row| row.deployment.is_some());
-    let (fits, other): (Vec<_>, Vec<_>) =
-        deployed.partition(|row| row.runs_on(asker.family.as_deref()));
-    let (done, open): (Vec<_>, Vec<_>) = fits.into_iter().partition(|row| row.required && row.done);
-    let first = open.into_iter().max_by_key(rank);
-    if let Some(deployment) = first {
-        return serve(provider, deployment);
+    let (fits, other): (Vec<_>, Vec<_>) = deployed.partition(|row| row.runs_on(family));
+    let (done, open) = fits.into_iter().partition(|row| row.required && row.done);
+    let deployed = Deployed { open, done, other };
+    match &asker.offer {
+        Some(offer) => deployed.named(provider, &who, offer),
+        None => deployed.first(provider, &who, family),
     }
-    if let Some(deployment) = done.into_iter().max_by_key(rank) {
-        let id = deployment.deployment.unwrap_or_default();
-        return pass("provider.already-run", format!("{who} has run {id}"));
+}
+
+/// What is deployed to a device.
+struct Deployed {
+    /// What it may run.
+    open: Vec<Deployment>,
+    /// Required ones that it has run.
+    done: Vec<Deployment>,
+    /// Those whose boot image it cannot run.
+    other: Vec<Deployment>,
+}
+
+impl Deployed {
+    fn first(
+        self,
+        provider: &str,
+        who: &str,
+        family: Option<&str>,
+    ) -> Result<Verdict, ProviderError> {
+        if let Some(deployment) = self.open.into_iter().max_by_key(rank) {
+            return serve(provider, deployment);
+        }
+        let (code, text) = if let Some(deployment) = self.done.into_iter().max_by_key(rank) {
+            let id = deployment.deployment.unwrap_or_default();
+            ("provider.already-run", format!("{who} has run {id}"))
+        } else if self.other.is_empty() {
+            let text = format!("nothing is deployed to {who}");
+            ("provider.not-deployed", text)
+        } else {
+            let family = family.unwrap_or("an unknown architecture");
+            let text = format!("no boot image of what is deployed to {who} runs on {family}");
+            ("provider.wrong-architecture", text)
+        };
+        Ok(pass(provider, code, &text))
     }
-    if other.is_empty() {
-        return pass(
-            "provider.not-deployed",
-            format!("nothing is deployed to {who}"),
-        );
+
+    /// The deployment that the machine itself has named. Nobody else is asked for another.
+    fn named(self, provider: &str, who: &str, offer: &Offer) -> Result<Verdict, ProviderError> {
+        let is_it = |row: &Deployment| {
+            let id = row.deployment.as_deref();
+            id.is_some_and(|id| id.eq_ignore_ascii_case(&offer.id))
+        };
+        if let Some(mut deployment) = self.open.into_iter().find(is_it) {
+            deployment.required |= offer.required;
+            return serve(provider, deployment);
+        }
+        let (code, text) = if self.done.iter().any(is_it) {
+            ("provider.already-run", "has been run by")
+        } else if self.other.iter().any(is_it) {
+            ("provider.wrong-architecture", "has no boot image for")
+        } else {
+            ("provider.not-deployed", "is not deployed to")
+        };
+        let text = format!("{provider}: {} {text} {who}", offer.id);
+        let plan = Plan {
+            boot: Boot::Refuse(Reason {
+                code,
+                text: text.into(),
+            }),
+            by: provider.to_owned(),
+            ..Plan::default()
+        };
+        Ok(Verdict::Serve(Arc::new(plan)))
     }
-    let family = asker.family.as_deref().unwrap_or("an unknown architecture");
-    let text = format!("no boot image of what is deployed to {who} runs on {family}");
-    pass("provider.wrong-architecture", text)
+}
+
+fn pass(provider: &str, code: &'static str, text: &str) -> Verdict {
+    let text = format!("{provider}: {text}").into();
+    Verdict::Pass(Reason { code, text })
 }
 
 enum Device {

@@ -14,6 +14,17 @@ pub(super) struct Asker {
     pub(super) guid: Option<String>,
     /// `bios`, `x64` ...
     pub(super) family: Option<String>,
+    /// It wants to run this deployment and no other.
+    pub(super) offer: Option<Offer>,
+}
+
+/// A deployment that a request names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Offer {
+    /// The deployment's id.
+    pub(super) id: String,
+    /// Nobody is asked.
+    pub(super) required: bool,
 }
 
 impl Asker {
@@ -29,7 +40,19 @@ impl Asker {
             mac: text("/machine/mac"),
             guid: text("/machine/guid"),
             family: text("/firmware/family"),
+            offer: Offer::of(facts),
         }
+    }
+}
+
+impl Offer {
+    fn of(facts: &Value) -> Option<Self> {
+        let param = |name| facts.get("params")?.get(name)?.as_str();
+        let is_set = |name| param(name).is_some_and(|value| ["true", "1"].contains(&value));
+        Some(Self {
+            id: param("offerid")?.to_owned(),
+            required: is_set("mandatory") || is_set("nomenu"),
+        })
     }
 }
 

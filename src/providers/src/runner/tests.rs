@@ -171,7 +171,7 @@ fn codes(decision: &Decision) -> Vec<&'static str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn twenty_nine_that_hang_do_not_keep_the_thirtieth_from_answering() {
+async fn twopxe_08_twenty_nine_that_hang_do_not_keep_the_thirtieth_from_answering() {
     let mut does = vec![Does::Hang; 29];
     does.push(Does::Serve);
     let (decision, took) = Lab::new(&does).decide(1).await;
@@ -191,7 +191,7 @@ async fn those_that_fail_cost_those_behind_no_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_order_alone_decides() {
+async fn twopxe_08_the_order_alone_decides() {
     let lab = Lab::new(&[Does::ServeAfter(900), Does::Serve]);
     let (decision, took) = lab.decide(1).await;
     assert_eq!(by(&decision), Some("p0"));

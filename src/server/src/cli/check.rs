@@ -24,7 +24,7 @@ pub(crate) struct CheckArgs {
 
 /// Prints every problem as `file:line:column: …`; exit code 0 good, 1 warnings, 2 errors.
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let loaded = Config::load_with(&args.file, bootstorm_policy::lint);
+    let loaded = Config::load_with(&args.file, super::lint);
     let mut out = std::io::stdout().lock();
     for diagnostic in &loaded.diagnostics {
         writeln!(out, "{diagnostic}")?;

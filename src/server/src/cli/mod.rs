@@ -16,7 +16,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bootstorm_config::{Config, Severity};
+use bootstorm_config::{Config, Finding, Severity};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 /// Where the packages put the configuration.
@@ -152,7 +152,7 @@ impl ConfigArgs {
         let mut config = match &self.config {
             None => Config::default(),
             Some(file) => {
-                let (config, warnings) = Config::load_with(file, bootstorm_policy::lint)
+                let (config, warnings) = Config::load_with(file, lint)
                     .accept()
                     .map_err(|rejected| {
                     UsageError(format!("wrong configuration\n{rejected}"))
@@ -171,6 +171,13 @@ impl ConfigArgs {
         }
         Ok(config)
     }
+}
+
+/// What is wrong with a configuration in the eyes of those who go by it.
+pub(crate) fn lint(config: &Config) -> Vec<Finding> {
+    let mut findings = bootstorm_policy::lint(config);
+    findings.extend(bootstorm_providers::lint(config));
+    findings
 }
 
 /// What the flags made of a configuration can be wrong where the file alone was not.

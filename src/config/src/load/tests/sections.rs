@@ -391,7 +391,7 @@ fn assert_remote(kinds: &[&ProviderKind]) {
     };
     assert_eq!(
         (sql.url.as_str(), sql.query.as_str()),
-        ("sqlite:mdt.db", "SELECT 1")
+        ("sqlite:/etc/bootstorm/mdt.db", "SELECT 1")
     );
     let ProviderKind::ConfigMgr(configmgr) = kinds[4] else {
         panic!("{kinds:?}");
@@ -451,7 +451,7 @@ fn providers_that_cannot_be_meant_are_told() {
 
 #[test]
 fn what_cannot_be_done_is_refused_with_its_place() {
-    let found = complaints("[[provider]]\ntype = \"webhook\"\nurl = \"http://a/\"\n");
+    let found = complaints("[[provider]]\ntype = \"referral\"\nurl = \"http://a/\"\n");
     assert!(
         found
             .iter()

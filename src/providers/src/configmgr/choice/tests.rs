@@ -11,6 +11,7 @@ fn asker(family: &str) -> Asker {
         mac: Some(MAC.to_owned()),
         guid: Some(GUID.to_owned()),
         family: Some(family.to_owned()),
+        offer: None,
     }
 }
 
@@ -41,7 +42,10 @@ fn decide(family: &str, rows: Vec<Deployment>) -> Verdict {
 /// The deployment that is served and whether it is required, or the code of the reason.
 fn outcome(verdict: &Verdict) -> (&str, bool) {
     match verdict {
-        Verdict::Serve(plan) => (&plan.values["deployment"], plan.required),
+        Verdict::Serve(plan) => match &plan.boot {
+            Boot::Refuse(reason) => (reason.code, false),
+            _ => (&plan.values["deployment"], plan.required),
+        },
         Verdict::Pass(reason) | Verdict::Ignore(reason) => (reason.code, false),
     }
 }
@@ -126,6 +130,39 @@ fn required_goes_before_available_and_available_can_be_run_again() {
         {"deployment": "SMS20009", "done": 1}, {"deployment": "SMS20001", "required": 1, "done": 1},
     ]);
     assert_eq!(outcome(&decide("x64", rows(run))), ("SMS20009", false));
+}
+
+#[test]
+fn twopxe_12_a_deployment_that_the_request_names_runs_if_it_is_the_machines() {
+    let all = || {
+        rows(json!([
+            {"deployment": "SMS20001"},
+            {"deployment": "SMS20009", "required": 1},
+            {"deployment": "SMS20003", "required": 1, "done": 1},
+            {"deployment": "SMS20004", "architecture": "arm64"},
+        ]))
+    };
+    let named = |params: Value| {
+        let facts = json!({
+            "machine": {"mac": MAC, "guid": GUID}, "firmware": {"family": "x64"}, "params": params,
+        });
+        verdict("cm", &Asker::of(&facts), all(), true).unwrap()
+    };
+    assert_eq!(outcome(&named(json!({}))), ("SMS20009", true));
+    let available = named(json!({"offerid": "sms20001"}));
+    assert_eq!(outcome(&available), ("SMS20001", false));
+    for flag in ["mandatory", "nomenu"] {
+        let params = json!({"offerid": "SMS20001", flag: "true"});
+        assert_eq!(outcome(&named(params)), ("SMS20001", true), "{flag}");
+    }
+    for (id, code) in [
+        ("SMS20003", "provider.already-run"),
+        ("SMS20004", "provider.wrong-architecture"),
+        ("SMS20005", "provider.not-deployed"),
+    ] {
+        let refused = named(json!({"offerid": id, "mandatory": "true"}));
+        assert_eq!(outcome(&refused), (code, false), "{id}");
+    }
 }
 
 #[test]

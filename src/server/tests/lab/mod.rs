@@ -1,0 +1,109 @@
+//! The whole server as it runs: its program, a folder of its own, real sockets.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longer than anything takes on a slow machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder with images, data and a configuration.
+pub struct Lab {
+    folder: Arc<tempfile::TempDir>,
+}
+
+/// A server that has said that it is ready.
+pub struct Server {
+    process: Child,
+    http: SocketAddr,
+    _folder: Arc<tempfile::TempDir>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("images")).unwrap();
+        fs::create_dir(folder.path().join("scripts")).unwrap();
+        Self {
+            folder: Arc::new(folder),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Writes a configuration: only the plain boot endpoint listens, and `rest` follows.
+    pub fn configure(&self, rest: &str) {
+        let off = ["dhcp", "pxe", "dhcp6", "tftp", "https", "web", "syslog"];
+        let off = off.map(|name| format!("{name} = \"off\"\n")).concat();
+        let text = format!(
+            "images = \"images\"\ndata = \"data\"\n[listen]\nhttp = \"127.0.0.1:0\"\n{off}\
+             [boot]\ntemplates = \"scripts\"\n{rest}"
+        );
+        self.write("bootstorm.toml", &text);
+    }
+
+    /// The program with this configuration.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bootstorm"));
+        command.args(words);
+        if words == ["serve"] {
+            command.args(["--workers", "1", "--xdp", "off", "--config"]);
+        }
+        command.arg(self.path("bootstorm.toml"));
+        command
+    }
+
+    /// Starts a server and waits until it is ready.
+    pub fn serve(&self, rest: &str) -> Server {
+        self.configure(rest);
+        let mut command = self.command(&["serve"]);
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let lines = lines.map_while(Result::ok);
+        let lines: Vec<String> = lines.take_while(|line| line != "ready").collect();
+        let mut http = lines.iter().filter_map(|line| line.strip_prefix("listening http "));
+        Server {
+            process,
+            http: http.next().unwrap().parse().unwrap(),
+            _folder: Arc::clone(&self.folder),
+        }
+    }
+}
+
+impl Server {
+    /// The script of the first machine, whose request says this besides.
+    pub fn script(&self, says: &str) -> String {
+        self.get(&format!("/boot?mac=52:54:00:99:00:01&arch=7{says}"))
+    }
+
+    pub fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.http).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: iPXE/1.21\r\nConnection: close\r\n\r\n",
+            self.http
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
