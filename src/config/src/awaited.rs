@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 use crate::lint::Finding;
 
 /// Values of `type` that are refused in `[[provider]]` although the table itself is not.
-const AWAITED_PROVIDERS: &[&str] = &["approval", "referral"];
+const AWAITED_PROVIDERS: &[&str] = &["approval"];
 
 /// What of a file cannot be done.
 pub(crate) fn findings(root: &DeTable<'_>) -> Vec<Finding> {

@@ -7,11 +7,23 @@ use bootstorm_proto::dhcp::Asker;
 use bootstorm_proto::ipxe::Params;
 use bootstorm_proto::types::{ClientArch, Family, MacAddress, MachineGuid};
 
+use crate::trail::VIA;
+
 mod heard;
 mod json;
 
-/// What this server's own scripts add to what a machine sends, and secrets.
-const OWN_PARAMS: [&str; 5] = ["asked", "item", "menu", "password", "token"];
+/// Parameters that this server's own scripts add, secrets, and those that are facts by themselves.
+const OWN_PARAMS: [&str; 9] = [
+    "asked",
+    "bios_date",
+    "bios_vendor",
+    "bios_version",
+    "item",
+    "menu",
+    "password",
+    "token",
+    VIA,
+];
 
 /// How far the machine is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -106,8 +118,9 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// What else the machine sent with its request, by name: nothing that this server's own scripts
-    /// add, and no secrets, which are for nobody who decides, logs or explains.
+    /// What else the machine sent with its request, by name: nothing that has a field of its own or
+    /// that this server's own scripts add, and no secrets, which are for nobody who decides, logs or
+    /// explains.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
         let others = self.other.iter();
         let shown = others.filter(|(name, _)| !OWN_PARAMS.contains(&name.as_str()));

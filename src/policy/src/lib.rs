@@ -27,6 +27,7 @@ mod rules;
 pub mod script;
 mod template;
 mod token;
+mod trail;
 mod urls;
 mod version;
 mod wds;

@@ -99,12 +99,6 @@ impl Matcher {
             Err(e) => Err(e.to_string()),
         }
     }
-
-    /// Whether it looks at a fact of this name.
-    #[must_use]
-    pub fn mentions(&self, name: &str) -> bool {
-        self.source.contains(name)
-    }
 }
 
 impl fmt::Debug for Matcher {

@@ -10,6 +10,7 @@ use bootstorm_telemetry::event::Reason;
 
 use crate::decision::{Boot, Outcome, Plan};
 use crate::providers::Query;
+use crate::trail::Trail;
 use crate::{BootPlan, Choice, Menu, Rules};
 
 /// What is called local disk as the default of the menu, and the menu itself.
@@ -43,7 +44,10 @@ pub(crate) fn plan(
         Boot::Local => BootPlan::Local,
         Boot::Wait(wait) => BootPlan::Wait(wait.clone()),
         Boot::Refuse(reason) => BootPlan::Refuse(reason.clone()),
-        Boot::Refer(referral) => BootPlan::Refer(referral.clone()),
+        Boot::Refer(referral) => match Trail::of(facts).onward(&referral.url) {
+            Ok(_) => BootPlan::Refer(referral.clone()),
+            Err(reason) => BootPlan::Refuse(reason),
+        },
         Boot::Menu(name) if rules.menus.has(name) => {
             rules
                 .menus

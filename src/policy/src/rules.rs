@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bootstorm_config::{Banned, Config, Finding, Listen, PolicyConfig, Scheme, Severity};
+use bootstorm_config::{
+    Banned, Config, Finding, Listen, PolicyConfig, ProviderKind, Scheme, Severity,
+};
 use bootstorm_proto::types::Family;
 
 use crate::chain::{Chain, configured};
 use crate::identity::IdentityRules;
+use crate::matcher::Matcher;
 use crate::menus::Menus;
 use crate::providers::Rule;
 use crate::{Machine, MachineTable, Templates};
@@ -49,18 +52,32 @@ pub struct Rules {
 /// What of a configuration [`Rules`] cannot be made of.
 #[must_use]
 pub fn lint(config: &Config) -> Vec<Finding> {
-    let rules = config.rules.iter().enumerate();
-    let read = rules.map(|(index, rule)| (index, Rule::new(rule, index)));
-    read.filter_map(|(index, rule)| {
+    let read = expressions(config).map(|(key, when)| (key, Matcher::compile(when)));
+    read.filter_map(|(key, read)| {
         Some(Finding {
             severity: Severity::Error,
             code: "policy.bad-rule",
-            key: format!("rule[{index}].when"),
-            text: rule.err()?.to_string(),
+            key,
+            text: read.err()?.to_string(),
             hint: None,
         })
     })
     .collect()
+}
+
+/// Every expression over the facts, and the key that it is the value of.
+fn expressions(config: &Config) -> impl Iterator<Item = (String, &str)> {
+    let rules = config.rules.iter().enumerate();
+    let rules = rules.map(|(index, rule)| (format!("rule[{index}].when"), rule.when.as_deref()));
+    let providers = config.providers.iter().enumerate();
+    let providers = providers.map(|(index, provider)| {
+        let ProviderKind::Referral(referral) = &provider.kind else {
+            return (String::new(), None);
+        };
+        (format!("provider[{index}].when"), referral.when.as_deref())
+    });
+    let all = rules.chain(providers);
+    all.filter_map(|(key, when)| Some((key, when?)))
 }
 
 /// Ask [`lint`] first: a rule that cannot be read, and all behind it, fit nobody.
@@ -85,7 +102,7 @@ impl From<&Config> for Rules {
                 ..config.policy.clone()
             },
             identity: Arc::new(IdentityRules::from(&config.identity)),
-            looks_at_secs: rules.iter().any(|rule| rule.mentions("secs")),
+            looks_at_secs: expressions(config).any(|(_, when)| when.contains("secs")),
             chain: configured::chain(config, &machines, &rules),
             machines,
             banned: config.classifier.banned.iter().copied().collect(),

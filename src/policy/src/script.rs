@@ -11,6 +11,7 @@ use bootstorm_telemetry::event::Reason;
 
 use crate::{BootPlan, Facts, Menu, Urls};
 
+mod carry;
 mod entry;
 mod pages;
 mod question;
@@ -126,6 +127,7 @@ impl<'a> Writer<'a> {
             return;
         };
         let unknown = self.script.label("unknown");
+        let url = carry::known(&url, self.machine);
         self.script.ask_again(&url, &[(ASKED, "1")], &unknown);
         self.script.place(&unknown);
     }

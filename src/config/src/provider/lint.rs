@@ -91,11 +91,8 @@ impl One<'_> {
     }
 
     fn lint_order(&mut self) {
-        let serves_all = |p: &ProviderConfig| match &p.kind {
-            ProviderKind::Menu => true,
-            ProviderKind::Referral(referral) => referral.when.is_none(),
-            _ => false,
-        };
+        // A referral passes machines that come back: those are for whoever follows.
+        let serves_all = |p: &ProviderConfig| p.kind == ProviderKind::Menu;
         if let Some(first) = self.earlier().iter().position(serves_all) {
             let name = &self.earlier()[first].name;
             let text =

@@ -6,7 +6,7 @@ use bootstorm_config::{AskedAt, Config, FailureIs, ProviderConfig, ProviderKind}
 
 use super::{Chain, Link, OnFailure, Remote};
 use crate::MachineTable;
-use crate::providers::{Fixed, Machines, Menu, Provider, Rule};
+use crate::providers::{Fixed, Machines, Menu, Provider, Referral, Rule};
 
 /// The providers of the configuration in their order; without any, the usual ones. `listed` are
 /// the machines of the configuration, `rules` its rules.
@@ -58,8 +58,10 @@ fn link(
                 },
             })));
         }
-        // The configuration refuses these.
-        ProviderKind::Approval(_) | ProviderKind::Referral(_) => return None,
+        // One whose expression cannot be read is what `lint` tells.
+        ProviderKind::Referral(referral) => Arc::new(Referral::new(name, referral).ok()?),
+        // The configuration refuses it.
+        ProviderKind::Approval(_) => return None,
     };
     Some(Link::Instant(instant))
 }

@@ -46,11 +46,6 @@ impl Rule {
         let when = config.when.as_deref().map(Matcher::compile).transpose()?;
         Ok(Self { when, verdict })
     }
-
-    /// Whether it looks at a fact of this name.
-    pub(crate) fn mentions(&self, name: &str) -> bool {
-        self.when.as_ref().is_some_and(|when| when.mentions(name))
-    }
 }
 
 impl Fixed {

@@ -12,10 +12,12 @@ use crate::{Facts, Identity, Machine};
 mod fixed;
 mod machines;
 mod menu;
+mod referral;
 
 pub use fixed::{Fixed, Rule};
 pub use machines::Machines;
 pub use menu::Menu;
+pub use referral::Referral;
 
 /// A provider that answers from memory. It is asked on the packet path: it never blocks, and reads
 /// nothing but snapshots. Those that ask programs, services and databases are in

@@ -3,7 +3,7 @@
 use bootstorm_proto::ipxe::{self, Label, MenuItem, Setting, Url};
 use bootstorm_telemetry::event::Reason;
 
-use super::{ASKED, SHOWN, Writer, wrapped};
+use super::{ASKED, SHOWN, Writer, carry, wrapped};
 use crate::BootPlan;
 use crate::menus::{ITEM, MENU, PASSWORD};
 use crate::plan::{Does, Item, Page, Pages};
@@ -141,6 +141,7 @@ impl Writer<'_> {
         let Ok(url) = Url::new(&self.urls.boot()) else {
             return;
         };
+        let url = carry::known(&url, self.machine);
         let mut all = vec![(ASKED, "1")];
         all.extend_from_slice(extra);
         let password = [(PASSWORD, Setting::new("password"))];

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::decision::{Referral, Wait};
-use crate::{Choice, Question};
+use crate::trail::OURSELVES;
+use crate::{Choice, Does, Item, Page, Pages, Question};
 
 fn urls() -> Urls {
     Urls::new(Scheme::Http, "10.0.0.1", 8080)
@@ -282,19 +283,83 @@ fn twopxe_30_a_machine_that_waits_shows_its_request_and_asks_again_in_place_of_i
     assert!(script.contains("\nsleep 1\n"), "{script}");
 }
 
+/// A machine that has told more than iPXE knows by itself, and has been given secrets.
+fn talkative() -> Facts {
+    let told = [
+        ("offerid", "SMS 1 || shell"),
+        ("token", "00fe"),
+        ("tokenid", "17"),
+        ("password", "4711"),
+        ("via", "aaaa"),
+        ("asked", "1"),
+    ];
+    Facts {
+        other: told.map(|(name, value)| (name.into(), value.into())).into(),
+        ..machine(Family::X64)
+    }
+}
+
 #[test]
 fn twopxe_26_another_server_learns_nothing_that_this_one_gave_the_machine() {
     let plan = BootPlan::Refer(Referral {
-        url: "http://other.lan:8050/2PXE/boot?via=a,b".to_owned(),
+        url: "http://other.lan:8050/2PXE/boot?site=a,b".to_owned(),
         tftp: None,
     });
     let urls = urls().with_token("00ff");
-    let script = render(&plan, &urls, &machine(Family::X64));
+    let script = render(&plan, &urls, &talkative());
+    let script = script.replace(OURSELVES.as_str(), "OURSELVES");
     insta::assert_snapshot!(script);
     assert_runs_once(&script);
-    for own in ["10.0.0.1", "token", "00ff", "asked"] {
+    for own in ["10.0.0.1", "token", "00ff", "00fe", "asked", "4711"] {
         assert!(!script.contains(own), "{own}");
     }
+}
+
+#[test]
+fn twopxe_05_scripts_carry_on_what_the_machine_has_told() {
+    let urls = urls().with_token("00ff");
+    let item = |does, number| Item {
+        number,
+        text: "x".to_owned(),
+        key: None,
+        does,
+    };
+    let menu = BootPlan::Pages(Pages {
+        pages: vec![Page {
+            name: "first".to_owned(),
+            title: None,
+            timeout: Duration::ZERO,
+            default: None,
+            picture: None,
+            items: vec![
+                item(Does::Ask, 0),
+                item(Does::Unlock("technicians".to_owned()), 1),
+            ],
+        }],
+        notice: None,
+    });
+    let carried = "http://10.0.0.1:8080/boot?token=00ff&offerid=SMS%201%20%7C%7C%20shell\
+                   &tokenid=17&via=aaaa";
+    for (plan, asks) in [(wait(Duration::from_secs(1)), 4), (menu, 2)] {
+        let script = render(&plan, &urls, &talkative());
+        let form = format!(" {carried}##params=machine");
+        assert_eq!(script.matches(&form).count(), asks, "{script}");
+        let query = format!(" {carried}&asked=1&");
+        assert_eq!(script.matches(&query).count(), asks, "{script}");
+    }
+    let unknown = Facts {
+        mac: None,
+        other: vec![("offerid".to_owned(), "7".to_owned())],
+        ..talkative()
+    };
+    let script = render(&wait(Duration::ZERO), &self::urls(), &unknown);
+    assert!(script.contains("/boot?offerid=7##params=machine"), "{script}");
+    let flood = Facts {
+        other: vec![("a".to_owned(), "\u{20ac}".repeat(1000)), ("b".to_owned(), "1".to_owned())],
+        ..machine(Family::X64)
+    };
+    let script = render(&wait(Duration::ZERO), &self::urls(), &flood);
+    assert!(script.contains("/boot?b=1##params=machine"), "{script}");
 }
 
 #[test]

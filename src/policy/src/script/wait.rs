@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bootstorm_proto::ipxe::{Label, Url};
 
-use super::{ASKED, Writer, wait_and_leave};
+use super::{ASKED, Writer, carry, wait_and_leave};
 use crate::decision::{Referral, Wait};
+use crate::trail::{Trail, VIA};
 
 /// How long a server that gives no script is left alone, each time it is asked. Together they outlast
 /// a restart.
@@ -44,18 +45,24 @@ impl Writer<'_> {
 
     /// Asks for a script in place of this one; the lines that follow are for when none comes.
     fn ask(&mut self, url: &Url, failed: &Label) {
-        self.script.ask_again(url, &[(ASKED, "1")], failed);
+        let url = carry::known(url, self.machine);
+        self.script.ask_again(&url, &[(ASKED, "1")], failed);
         self.script.place(failed);
     }
 
-    /// Asks another server. It learns what the machine says of itself, and nothing that this server
-    /// has given it: no token, no answer.
+    /// Asks another server. It learns what the machine says of itself and by which servers it came,
+    /// and nothing that this server has given it: no token, no answer.
     pub(super) fn refer(&mut self, referral: &Referral) {
+        let via = match Trail::of(self.machine).onward(&referral.url) {
+            Ok(via) => via,
+            Err(reason) => return self.refuse(&reason),
+        };
         if let Ok(url) = Url::new(&referral.url) {
             self.script
                 .echo(&format!("Asking the boot server at {url}"));
             let lost = self.script.label("no-answer");
-            self.script.ask_again(&url, &[], &lost);
+            let url = carry::to_another(&url, self.machine);
+            self.script.ask_again(&url, &[(VIA, &via)], &lost);
             self.script.place(&lost);
         }
         self.script

@@ -6,7 +6,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Longer than anything takes on a slow machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,7 +23,8 @@ pub struct Lab {
 /// A server that has said that it is ready.
 pub struct Server {
     process: Child,
-    http: SocketAddr,
+    pub http: SocketAddr,
+    log: Receiver<String>,
     _folder: Arc<tempfile::TempDir>,
 }
 
@@ -74,8 +79,15 @@ impl Lab {
     pub fn serve(&self, rest: &str) -> Server {
         self.configure(rest);
         let mut command = self.command(&["serve"]);
-        let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
+        let (sender, log) = channel();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let lines = lines.map_while(Result::ok);
         let lines: Vec<String> = lines.take_while(|line| line != "ready").collect();
@@ -83,6 +95,7 @@ impl Lab {
         Server {
             process,
             http: http.next().unwrap().parse().unwrap(),
+            log,
             _folder: Arc::clone(&self.folder),
         }
     }
@@ -95,15 +108,34 @@ impl Server {
     }
 
     pub fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.http).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: iPXE/1.21\r\nConnection: close\r\n\r\n",
-            self.http
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        ask(self.http, "GET", path, "")
     }
+
+    /// Has the server read its configuration again; its log up to a line with `end`.
+    pub fn reload(&self, end: &str) -> String {
+        let pid = i32::try_from(self.process.id()).unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGHUP).unwrap();
+        let mut said = String::new();
+        while !said.contains(end) {
+            said += &self.log.recv_timeout(PATIENCE).unwrap();
+            said.push('\n');
+        }
+        said
+    }
+}
+
+/// What a boot server answers to iPXE.
+pub fn ask(server: SocketAddr, method: &str, path: &str, form: &str) -> String {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nUser-Agent: iPXE/1.21\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{form}",
+        form.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }

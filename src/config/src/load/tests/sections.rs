@@ -451,7 +451,7 @@ fn providers_that_cannot_be_meant_are_told() {
 
 #[test]
 fn what_cannot_be_done_is_refused_with_its_place() {
-    let found = complaints("[[provider]]\ntype = \"referral\"\nurl = \"http://a/\"\n");
+    let found = complaints("[[provider]]\ntype = \"approval\"\n");
     assert!(
         found
             .iter()

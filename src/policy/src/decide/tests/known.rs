@@ -192,3 +192,34 @@ fn a_rule_that_cannot_be_read_is_found_with_its_place() {
         findings[0].text
     );
 }
+
+#[test]
+fn a_referral_sends_firmware_to_the_program_of_the_other_server() {
+    let text = "[[provider]]\ntype = \"referral\"\nurl = \"http://10.0.0.9:8080/boot\"\n\
+                tftp = \"tftp://10.0.0.9/x.efi\"\nwhen = \"firmware.family == 'x64'\"\n\
+                [[provider]]\ntype = \"menu\"\n";
+    let config = Config::parse(text, std::path::Path::new("test.toml")).config;
+    let config = config.unwrap();
+    let policy = policy(debian_nbps(), |c| *c = config);
+    let Answer::Boot { file, server, .. } = policy.dhcp(&client(Asker::Firmware, &[7])) else {
+        panic!("it is not sent on");
+    };
+    assert_eq!(file, "x.efi");
+    assert_eq!(server, Some([10, 0, 0, 9].into()));
+    assert_eq!(
+        answer(&policy, &client(Asker::Firmware, &[0])),
+        "undionly.kpxe"
+    );
+    let BootPlan::Refer(referral) = policy.boot(&facts(Family::X64)) else {
+        panic!("it is not sent on");
+    };
+    assert_eq!(referral.url, "http://10.0.0.9:8080/boot");
+    let tired = Facts {
+        other: vec![("via".to_owned(), "a.b.c".to_owned())],
+        ..facts(Family::X64)
+    };
+    let BootPlan::Refuse(reason) = policy.boot(&tired) else {
+        panic!("it goes round in circles");
+    };
+    assert_eq!(reason.code, "policy.referral-loop");
+}
