@@ -20,18 +20,6 @@ pub(crate) fn findings(root: &DeTable<'_>) -> Vec<Finding> {
             findings.push(not_built(&format!("provider[{index}].type")));
         }
     }
-    let menus = root.get("menu").map(toml::Spanned::get_ref);
-    let menus = menus.and_then(DeValue::as_array).into_iter().flatten();
-    for (index, menu) in menus.enumerate() {
-        let items = menu.get_ref().as_table().and_then(|menu| menu.get("item"));
-        let items = items.and_then(|items| items.get_ref().as_array());
-        for (number, item) in items.into_iter().flatten().enumerate() {
-            let table = item.get_ref().as_table();
-            if table.is_some_and(|table| table.contains_key("when")) {
-                findings.push(not_built(&format!("menu[{index}].item[{number}].when")));
-            }
-        }
-    }
     findings
 }
 

@@ -37,10 +37,10 @@ pub use lint::{Finding, entry_name_problem};
 pub use listen::{Listen, ListenAt, ListenError, Listener};
 pub use load::{Loaded, Rejected};
 pub use memory::{Memory, Pin, parse_pin};
-pub use menu::{ItemAction, MenuConfig, MenuItem, MenuLock};
+pub use menu::{Colour, ColourPair, ItemAction, MenuColours, MenuConfig, MenuItem, MenuLock};
 pub use model::{
-    Boot, Config, DataPorts, Driver, KernelTls, LogFormat, Machine, Pacing, Scheme, Tftp, Tls,
-    UefiOffer, Xdp, parse_data_ports,
+    Boot, Config, DataPorts, Driver, KernelTls, LocalBoot, LogFormat, Machine, Pacing, Scheme,
+    Tftp, Tls, UefiOffer, Xdp, parse_data_ports,
 };
 pub use pattern::{GuidPattern, MacPattern};
 pub use policy::{AnswerTo, PolicyConfig, PolicyPlace, Prompt, PromptPolicy, RequestFrom};

@@ -337,6 +337,7 @@ fn take_boot(config: &mut Config, boot: wire::Boot, findings: &mut Vec<Finding>)
     to.script_scheme = boot.script_scheme.unwrap_or(to.script_scheme);
     to.http_boot_scheme = boot.http_boot_scheme.unwrap_or(to.http_boot_scheme);
     to.uefi = boot.uefi.unwrap_or(to.uefi);
+    to.local = boot.local.unwrap_or(to.local);
     to.response_delay = boot.response_delay.unwrap_or(to.response_delay);
     match boot.menu_timeout {
         None => {}

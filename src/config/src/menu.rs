@@ -11,6 +11,10 @@ use crate::load::read_or_note;
 use crate::rule::{lint_choice, menu_name_problem};
 use crate::{BootChoice, Config};
 
+mod colour;
+
+pub use colour::{Colour, ColourPair, MenuColours};
+
 /// One `[[menu]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MenuConfig {
@@ -25,6 +29,8 @@ pub struct MenuConfig {
     pub default: Option<String>,
     /// Picture behind it: a PNG file in the images folder.
     pub picture: Option<String>,
+    /// Its colours, where they are not iPXE's own.
+    pub colours: Option<MenuColours>,
     /// What it is locked with.
     pub lock: Option<MenuLock>,
     /// Its lines.
@@ -81,6 +87,7 @@ pub(crate) struct Written {
     timeout: Option<String>,
     default: Option<String>,
     picture: Option<String>,
+    colours: Option<colour::Written>,
     pin: Option<String>,
     password_file: Option<PathBuf>,
     item: Vec<WrittenItem>,
@@ -109,6 +116,7 @@ pub(crate) fn take(
         let text = "a menu is locked with a `pin` or a password, not with both";
         findings.push(Finding::bad_value(format!("menu[{index}].pin"), text));
     }
+    let colours = written.colours;
     let password = written.password_file;
     let password = password.map(|path| MenuLock::PasswordFile(folder.join(path)));
     let items = written.item.into_iter().enumerate();
@@ -118,6 +126,7 @@ pub(crate) fn take(
         timeout: timeout.map_or(Duration::from_secs(10), |Span(read)| read),
         default: written.default,
         picture: written.picture,
+        colours: colours.map(|written| colour::take(&format!("menu[{index}]"), &written, findings)),
         lock: written.pin.map(MenuLock::Pin).or(password),
         items: items
             .map(|(number, item)| {

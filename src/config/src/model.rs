@@ -85,6 +85,29 @@ pub struct Boot {
     pub nbp: BTreeMap<Family, Vec<String>>,
     /// Folder with templates of scripts.
     pub templates: Option<PathBuf>,
+    /// How iPXE leaves for the next boot device.
+    pub local: LocalBoot,
+}
+
+/// How iPXE leaves for the next boot device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum LocalBoot {
+    /// It ends as having failed: firmware tries the next device.
+    #[default]
+    #[serde(rename = "exit 1")]
+    Exit1,
+    /// It ends as having succeeded, after which some firmware goes on and some opens its setup.
+    #[serde(rename = "exit 0")]
+    Exit0,
+    /// It starts the first disk itself, which a BIOS lets it.
+    #[serde(rename = "sanboot")]
+    SanBoot,
+    /// It starts the machine anew.
+    #[serde(rename = "reboot")]
+    Reboot,
+    /// It switches the machine off.
+    #[serde(rename = "poweroff")]
+    PowerOff,
 }
 
 /// Limits of TFTP transfers.
@@ -291,6 +314,7 @@ impl Default for Boot {
             response_delay: 0,
             nbp: BTreeMap::new(),
             templates: None,
+            local: LocalBoot::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::{Driver, KernelTls, LogFormat, Scheme, UefiOffer, Xdp};
+use crate::{Driver, KernelTls, LocalBoot, LogFormat, Scheme, UefiOffer, Xdp};
 use crate::{identity, menu, policy, provider, rule, store};
 
 #[derive(Default, Deserialize)]
@@ -63,6 +63,7 @@ pub(crate) struct Boot {
     pub(crate) response_delay: Option<u16>,
     pub(crate) nbp: Nbp,
     pub(crate) templates: Option<PathBuf>,
+    pub(crate) local: Option<LocalBoot>,
 }
 
 #[derive(Default, Deserialize)]

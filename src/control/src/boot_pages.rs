@@ -182,10 +182,11 @@ impl BootPages {
     /// iPXE runs a script whatever its path, but looks at no body of an error: it gets a 200.
     /// Whoever else asks for a machine's own page gets the script as well.
     fn refuse(&self, request: &BootRequest, status: u16, reason: Reason) -> BootResponse {
+        let refusal = || script::refusal(&reason, self.policy.local_boot());
         let response = if is_ipxe(request) {
-            text(200, script::refusal(&reason))
+            text(200, refusal())
         } else if status == 403 {
-            text(status, script::refusal(&reason))
+            text(status, refusal())
         } else {
             text(status, format!("{}: {}\n", reason.code, reason.text))
         };

@@ -165,7 +165,12 @@ impl Walk {
         let outcome = match self.steps.last().map(|step| &step.verdict) {
             Some(Verdict::Serve(plan)) => Outcome::Serve(Arc::clone(plan)),
             Some(Verdict::Ignore(reason)) => Outcome::Silent(reason.clone()),
-            Some(Verdict::Pass(_)) | None => Outcome::Silent(Reason {
+            Some(Verdict::Pass(Reason { code, text })) => Outcome::Silent(Reason {
+                code: "policy.all-passed",
+                text: format!("no provider serves this machine; the last one: {text} ({code})")
+                    .into(),
+            }),
+            None => Outcome::Silent(Reason {
                 code: "policy.all-passed",
                 text: "no provider serves this machine".into(),
             }),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use bootstorm_catalog::Catalog;
-use bootstorm_config::Banned;
+use bootstorm_config::{Banned, LocalBoot};
 use bootstorm_proto::dhcp::{Answer, ClientFacts};
 use bootstorm_proto::types::{MacAddress, MachineGuid};
 use bootstorm_telemetry::event::Reason;
@@ -150,6 +150,12 @@ impl Policy {
     #[must_use]
     pub const fn answers(&self) -> &Answers {
         &self.answers
+    }
+
+    /// How iPXE leaves for the next boot device.
+    #[must_use]
+    pub fn local_boot(&self) -> LocalBoot {
+        self.rules.load().local
     }
 
     /// The providers and their times.

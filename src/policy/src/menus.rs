@@ -1,6 +1,6 @@
 //! Menus of the configuration, and what they are locked with.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use bootstorm_telemetry::event::Reason;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::matcher::{Matcher, Subject};
 use crate::plan::{Does, Item, Page, Pages};
 use crate::{BootPlan, Facts, Identity};
 
@@ -28,9 +29,27 @@ const COUNTED_MAX: usize = 4096;
 /// The menus of the configuration, and who has sent wrong passwords to locked ones.
 #[derive(Debug, Default)]
 pub struct Menus {
-    menus: BTreeMap<String, MenuConfig>,
+    menus: BTreeMap<String, Menu>,
     tries: Mutex<HashMap<String, Tries>>,
 }
+
+#[derive(Debug)]
+struct Menu {
+    config: MenuConfig,
+    /// Which machines see which of its lines.
+    when: Vec<When>,
+}
+
+#[derive(Debug)]
+enum When {
+    Always,
+    Fits(Matcher),
+    /// Its expression cannot be read.
+    Never,
+}
+
+/// Lines that a machine does not see, by the name of the menu and their number.
+type Hidden<'a> = HashSet<(&'a str, usize)>;
 
 #[derive(Debug)]
 struct Tries {
@@ -47,7 +66,10 @@ pub(crate) type Resolve<'a> =
 impl Menus {
     pub(crate) fn new(menus: &[MenuConfig]) -> Self {
         Self {
-            menus: menus.iter().map(|m| (m.name.clone(), m.clone())).collect(),
+            menus: menus
+                .iter()
+                .map(|m| (m.name.clone(), Menu::new(m)))
+                .collect(),
             tries: Mutex::default(),
         }
     }
@@ -57,16 +79,19 @@ impl Menus {
     }
 
     /// What a machine gets that is to see the menu `start`: that menu with those that it leads to,
-    /// a locked one that the machine's form opens, or what the form has chosen there.
+    /// a locked one that the machine's form opens, or what the form has chosen there. `known` are
+    /// its facts as expressions see them.
     pub(crate) fn plan(
         &self,
         start: &str,
         facts: &Facts,
         identity: &Identity,
+        known: &dyn Fn() -> serde_json::Value,
         resolve: &Resolve<'_>,
     ) -> BootPlan {
+        let hidden = self.hidden(known);
         let wanted = facts.other(MENU).filter(|name| *name != start);
-        let wanted = wanted.filter(|name| self.reachable(start, true).contains(name));
+        let wanted = wanted.filter(|name| self.reachable(start, true, &hidden).contains(name));
         let (root, notice) = match wanted {
             None => (start, None),
             Some(name) => match self.opens(name, facts.other(PASSWORD), identity) {
@@ -75,14 +100,14 @@ impl Menus {
             },
         };
         if notice.is_none()
-            && let Some(plan) = self.chosen(root, facts, resolve)
+            && let Some(plan) = self.chosen(root, facts, &hidden, resolve)
         {
             return plan;
         }
-        let names = self.reachable(root, false);
+        let names = self.reachable(root, false, &hidden);
         let pages = names.iter().filter_map(|name| {
-            let menu = self.menus.get(*name)?;
-            Some(self.page(menu, &names, resolve))
+            let menu = &self.menus.get(*name)?.config;
+            Some(self.page(menu, &names, &hidden, resolve))
         });
         BootPlan::Pages(Pages {
             pages: pages.collect(),
@@ -91,11 +116,21 @@ impl Menus {
     }
 
     /// What was chosen of the pages below `root` that this server has to be asked for.
-    fn chosen(&self, root: &str, facts: &Facts, resolve: &Resolve<'_>) -> Option<BootPlan> {
+    fn chosen(
+        &self,
+        root: &str,
+        facts: &Facts,
+        hidden: &Hidden<'_>,
+        resolve: &Resolve<'_>,
+    ) -> Option<BootPlan> {
         let (page, item) = facts.other(ITEM)?.split_once('.')?;
-        let names = self.reachable(root, false);
-        let menu = self.menus.get(*names.get(page.parse::<usize>().ok()?)?)?;
-        let item = menu.items.get(item.parse::<usize>().ok()?)?;
+        let names = self.reachable(root, false, hidden);
+        let menu = &self
+            .menus
+            .get(*names.get(page.parse::<usize>().ok()?)?)?
+            .config;
+        let number = item.parse::<usize>().ok()?;
+        let (_, item) = seen(menu, hidden).find(|(seen, _)| *seen == number)?;
         let ItemAction::Boot(choice) = &item.does else {
             return None;
         };
@@ -106,13 +141,13 @@ impl Menus {
     }
 
     /// The menus that `start` leads to, itself first; through locked ones only where `locked` is set.
-    fn reachable<'a>(&'a self, start: &'a str, locked: bool) -> Vec<&'a str> {
+    fn reachable<'a>(&'a self, start: &'a str, locked: bool, hidden: &Hidden<'_>) -> Vec<&'a str> {
         let mut names = vec![start];
         let mut number = 0;
         while let Some(menu) = names.get(number).and_then(|name| self.menus.get(*name)) {
-            for item in &menu.items {
+            for (_, item) in seen(&menu.config, hidden) {
                 if let ItemAction::Boot(BootChoice::NamedMenu(name)) = &item.does
-                    && let Some(next) = self.menus.get(name)
+                    && let Some(Menu { config: next, .. }) = self.menus.get(name)
                     && (locked || next.lock.is_none())
                     && !names.contains(&next.name.as_str())
                 {
@@ -124,10 +159,38 @@ impl Menus {
         names
     }
 
-    fn page(&self, menu: &MenuConfig, names: &[&str], resolve: &Resolve<'_>) -> Page {
+    /// What of all menus a machine does not see.
+    fn hidden(&self, known: &dyn Fn() -> serde_json::Value) -> Hidden<'_> {
+        let mut subject = None;
+        let mut hidden = Hidden::new();
+        for menu in self.menus.values() {
+            for (number, when) in menu.when.iter().enumerate() {
+                let is_seen = match when {
+                    When::Always => true,
+                    When::Never => false,
+                    When::Fits(when) => {
+                        let subject = subject.get_or_insert_with(|| Subject::new(&known()));
+                        when.fits(subject).unwrap_or(false)
+                    }
+                };
+                if !is_seen {
+                    hidden.insert((menu.config.name.as_str(), number));
+                }
+            }
+        }
+        hidden
+    }
+
+    fn page(
+        &self,
+        menu: &MenuConfig,
+        names: &[&str],
+        hidden: &Hidden<'_>,
+        resolve: &Resolve<'_>,
+    ) -> Page {
         let mut default = None;
         let mut items = Vec::new();
-        for (number, item) in menu.items.iter().enumerate() {
+        for (number, item) in seen(menu, hidden) {
             let Some(does) = self.does(item, names, resolve) else {
                 continue;
             };
@@ -147,6 +210,7 @@ impl Menus {
             timeout: menu.timeout,
             default,
             picture: menu.picture.clone(),
+            colours: menu.colours,
             items,
         }
     }
@@ -175,7 +239,10 @@ impl Menus {
 
     /// Whether a password opens a menu. One without a lock is nothing that a form could open.
     fn opens(&self, name: &str, given: Option<&str>, identity: &Identity) -> Result<(), Reason> {
-        let lock = self.menus.get(name).and_then(|menu| menu.lock.as_ref());
+        let lock = self
+            .menus
+            .get(name)
+            .and_then(|menu| menu.config.lock.as_ref());
         let wanted = match lock {
             Some(MenuLock::Pin(pin)) => Some(pin.clone()),
             Some(MenuLock::PasswordFile(path)) => first_line(path),
@@ -210,6 +277,30 @@ impl Menus {
             text: "That is not the password of this menu.".into(),
         })
     }
+}
+
+impl Menu {
+    fn new(config: &MenuConfig) -> Self {
+        let items = config.items.iter();
+        let when = items.map(|item| match item.when.as_deref().map(Matcher::compile) {
+            None => When::Always,
+            Some(Ok(when)) => When::Fits(when),
+            Some(Err(_)) => When::Never,
+        });
+        Self {
+            config: config.clone(),
+            when: when.collect(),
+        }
+    }
+}
+
+/// The lines of a menu that a machine sees, with their numbers.
+fn seen<'a>(
+    menu: &'a MenuConfig,
+    hidden: &Hidden<'_>,
+) -> impl Iterator<Item = (usize, &'a MenuItem)> {
+    let lines = menu.items.iter().enumerate();
+    lines.filter(move |(number, _)| !hidden.contains(&(menu.name.as_str(), *number)))
 }
 
 fn first_line(path: &std::path::Path) -> Option<String> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bootstorm_catalog::{Entry, EntryKind};
-use bootstorm_config::{Prompt, PromptPolicy};
+use bootstorm_config::{MenuColours, Prompt, PromptPolicy};
 use bootstorm_proto::ipxe::Key;
 use bootstorm_telemetry::event::Reason;
 
@@ -90,6 +90,8 @@ pub struct Page {
     pub default: Option<usize>,
     /// Path of a picture behind it, below the images folder.
     pub picture: Option<String>,
+    /// Its colours, where they are not iPXE's own.
+    pub colours: Option<MenuColours>,
     /// Its lines.
     pub items: Vec<Item>,
 }

@@ -51,7 +51,7 @@ pub(crate) fn plan(
         Boot::Menu(name) if rules.menus.has(name) => {
             rules
                 .menus
-                .plan(name, facts, query.identity, &|choice, arguments| {
+                .plan(name, facts, query.identity, &known, &|choice, arguments| {
                     item(rules, catalog, family, choice, arguments, &|| {
                         filled(known(), plan)
                     })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bootstorm_config::{
-    Banned, Config, Finding, Listen, PolicyConfig, ProviderKind, Scheme, Severity,
+    Banned, Config, Finding, Listen, LocalBoot, PolicyConfig, ProviderKind, Scheme, Severity,
 };
 use bootstorm_proto::types::Family;
 
@@ -31,6 +31,8 @@ pub struct Rules {
     pub host: Option<String>,
     /// Boot programs to look for instead of the built-in list.
     pub nbp: BTreeMap<Family, Vec<String>>,
+    /// How iPXE leaves for the next boot device.
+    pub local: LocalBoot,
     /// Scripts that are written as templates.
     pub templates: Arc<Templates>,
     /// Menus of the configuration.
@@ -76,7 +78,17 @@ fn expressions(config: &Config) -> impl Iterator<Item = (String, &str)> {
         };
         (format!("provider[{index}].when"), referral.when.as_deref())
     });
-    let all = rules.chain(providers);
+    let menus = config.menus.iter().enumerate();
+    let items = menus.flat_map(|(menu, config)| {
+        let items = config.items.iter().enumerate();
+        items.map(move |(item, config)| {
+            (
+                format!("menu[{menu}].item[{item}].when"),
+                config.when.as_deref(),
+            )
+        })
+    });
+    let all = rules.chain(providers).chain(items);
     all.filter_map(|(key, when)| Some((key, when?)))
 }
 
@@ -95,6 +107,7 @@ impl From<&Config> for Rules {
             http_boot_scheme: config.boot.http_boot_scheme,
             host: config.host.clone(),
             nbp: config.boot.nbp.clone(),
+            local: config.boot.local,
             menus: Arc::new(Menus::new(&config.menus)),
             templates: Arc::new(Templates::new(config.boot.templates.clone())),
             policy: PolicyConfig {

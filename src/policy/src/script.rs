@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use bootstorm_config::LocalBoot;
 use bootstorm_proto::ipxe::{self, Label, MenuItem, Script, Setting, Unsafe, Url};
 use bootstorm_telemetry::event::Reason;
 
@@ -20,6 +21,9 @@ mod wait;
 /// How long a reason stays on the screen.
 const SHOWN: Duration = Duration::from_secs(15);
 
+/// The same where nobody has done anything that needs one.
+const GLIMPSED: Duration = Duration::from_secs(2);
+
 /// What firmware takes as "not booted, try the next device"; after 0, UEFI firmware opens its setup
 /// instead.
 const NEXT_DEVICE: u8 = 1;
@@ -30,10 +34,10 @@ const MENU_WIDTH: usize = 72;
 /// The query that tells that a machine was asked for what it knows.
 const ASKED: &str = "asked";
 
-/// The script of a plan.
+/// The script of a plan; `leaving` is how it goes on to the next boot device.
 #[must_use]
-pub fn render(plan: &BootPlan, urls: &Urls, machine: &Facts) -> String {
-    let mut writer = Writer::new(urls, machine);
+pub fn render(plan: &BootPlan, urls: &Urls, machine: &Facts, leaving: LocalBoot) -> String {
+    let mut writer = Writer::new(urls, machine, leaving);
     writer
         .script
         .comment(&format!("bootstorm: {}", plan.name()));
@@ -51,20 +55,20 @@ pub fn render(plan: &BootPlan, urls: &Urls, machine: &Facts) -> String {
 /// The script that shows a reason, waits, and goes on to the next boot device. For whatever goes
 /// wrong on the way to a plan.
 #[must_use]
-pub fn refusal(reason: &Reason) -> String {
+pub fn refusal(reason: &Reason, leaving: LocalBoot) -> String {
     let mut script = Script::new();
     script.comment("bootstorm: refuse");
-    write_refusal(&mut script, reason);
+    write_refusal(&mut script, reason, leaving);
     script.render()
 }
 
 /// The script that shows a reason and goes on to the next boot device at once.
 #[must_use]
-pub fn to_disk(reason: &Reason) -> String {
+pub fn to_disk(reason: &Reason, leaving: LocalBoot) -> String {
     let mut script = Script::new();
     script.comment("bootstorm: local");
     script.echo(&format!("[{}] {}", reason.code, reason.text));
-    script.exit(NEXT_DEVICE);
+    leave(&mut script, leaving);
     script.render()
 }
 
@@ -72,18 +76,20 @@ struct Writer<'a> {
     script: Script,
     urls: &'a Urls,
     machine: &'a Facts,
+    leaving: LocalBoot,
     local: Label,
     failed: Label,
 }
 
 impl<'a> Writer<'a> {
-    fn new(urls: &'a Urls, machine: &'a Facts) -> Self {
+    fn new(urls: &'a Urls, machine: &'a Facts, leaving: LocalBoot) -> Self {
         let mut script = Script::new();
         let (local, failed) = (script.label("local"), script.label("failed"));
         Self {
             script,
             urls,
             machine,
+            leaving,
             local,
             failed,
         }
@@ -215,18 +221,24 @@ impl<'a> Writer<'a> {
         self.script.echo(
             "did not work. What iPXE says about it stands above; the server's log says more.",
         );
-        wait_and_leave(&mut self.script);
+        wait_and_leave(&mut self.script, SHOWN, self.leaving);
         self.script.place(&self.local);
         self.go_local();
     }
 
     fn go_local(&mut self) {
-        self.script.echo("Going on to the next boot device.");
-        self.script.exit(NEXT_DEVICE);
+        self.script.echo(match self.leaving {
+            LocalBoot::Exit1 | LocalBoot::Exit0 | LocalBoot::SanBoot => {
+                "Going on to the next boot device."
+            }
+            LocalBoot::Reboot => "Starting the machine anew.",
+            LocalBoot::PowerOff => "Switching the machine off.",
+        });
+        leave(&mut self.script, self.leaving);
     }
 
     fn refuse(&mut self, reason: &Reason) {
-        write_refusal(&mut self.script, reason);
+        write_refusal(&mut self.script, reason, self.leaving);
     }
 }
 
@@ -237,22 +249,46 @@ impl Facts {
     }
 }
 
-fn write_refusal(script: &mut Script, Reason { code, text }: &Reason) {
+fn write_refusal(script: &mut Script, Reason { code, text }: &Reason, leaving: LocalBoot) {
     script.echo(&format!("[{code}] {text}"));
-    wait_and_leave(script);
+    // Where nobody has decided anything about a machine, it loses no time.
+    let shown = if *code == "policy.all-passed" {
+        GLIMPSED
+    } else {
+        SHOWN
+    };
+    wait_and_leave(script, shown, leaving);
 }
 
-fn wait_and_leave(script: &mut Script) {
-    script
-        .prompt(
-            &format!(
-                "The next boot device follows in {} seconds, or at a key.",
-                SHOWN.as_secs()
-            ),
-            SHOWN,
-        )
-        .or_continue();
-    script.exit(NEXT_DEVICE);
+fn wait_and_leave(script: &mut Script, shown: Duration, leaving: LocalBoot) {
+    let seconds = shown.as_secs();
+    let follows = match leaving {
+        LocalBoot::Exit1 | LocalBoot::Exit0 | LocalBoot::SanBoot => {
+            format!("The next boot device follows in {seconds} seconds, or at a key.")
+        }
+        LocalBoot::Reboot => format!("The machine starts anew in {seconds} seconds, or at a key."),
+        LocalBoot::PowerOff => {
+            format!("The machine is switched off in {seconds} seconds, or at a key.")
+        }
+    };
+    script.prompt(&follows, shown).or_continue();
+    leave(script, leaving);
+}
+
+/// The last lines of a script. Where iPXE cannot do it in another way, firmware goes on.
+fn leave(script: &mut Script, leaving: LocalBoot) {
+    let status = if leaving == LocalBoot::Exit0 {
+        0
+    } else {
+        NEXT_DEVICE
+    };
+    match leaving {
+        LocalBoot::Exit1 | LocalBoot::Exit0 => script,
+        LocalBoot::SanBoot => script.sanboot_local_disk().or_continue(),
+        LocalBoot::Reboot => script.reboot().or_continue(),
+        LocalBoot::PowerOff => script.poweroff().or_continue(),
+    }
+    .exit(status);
 }
 
 /// Lines that fit into the menu.

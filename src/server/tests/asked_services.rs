@@ -94,7 +94,8 @@ fn twopxe_08_a_service_is_told_of_a_machine_and_says_what_it_boots() {
 #[test]
 fn twopxe_16_a_database_gives_role_name_and_settings() {
     let lab = Lab::new();
-    let script = "echo {{ values.osdcomputername }} | {{ values.role }} | {{ values.timezonename }}\n";
+    let script =
+        "echo {{ values.osdcomputername }} | {{ values.role }} | {{ values.timezonename }}\n";
     lab.write("scripts/deploy.ipxe", script);
     make_database(&lab.path("mdt.db"));
     let server = lab.serve(&format!(
@@ -178,15 +179,23 @@ fn twopxe_08_those_that_hang_or_fail_leave_it_to_the_next_in_the_configured_orde
 #[test]
 fn a_provider_that_cannot_be_asked_is_named_with_its_place() {
     let lab = Lab::new();
-    let bad = "[[provider]]\ntype = \"sql\"\nurl = \"sqlite:mdt.db\"\nquery = \"SELECT :serialnumber\"\n";
+    let bad =
+        "[[provider]]\ntype = \"sql\"\nurl = \"sqlite:mdt.db\"\nquery = \"SELECT :serialnumber\"\n";
     lab.configure(bad);
     let text = fs::read_to_string(lab.path("bootstorm.toml")).unwrap();
-    let line = text.lines().position(|line| line == "[[provider]]").unwrap() + 1;
+    let line = text
+        .lines()
+        .position(|line| line == "[[provider]]")
+        .unwrap()
+        + 1;
     let place = format!("bootstorm.toml:{line}:1: error[provider.unusable]: ");
     let checked = lab.command(&["check"]).output().unwrap();
     let said = String::from_utf8(checked.stdout).unwrap();
     assert_eq!(checked.status.code(), Some(2), "{said}");
-    assert!(said.contains(&place) && said.contains("serialnumber"), "{said}");
+    assert!(
+        said.contains(&place) && said.contains("serialnumber"),
+        "{said}"
+    );
     let started = lab.command(&["serve"]).output().unwrap();
     let said = String::from_utf8(started.stderr).unwrap();
     assert_eq!(started.status.code(), Some(2), "{said}");

@@ -78,7 +78,10 @@ fn twopxe_11_two_servers_that_send_machines_to_each_other_end_with_a_reason() {
     let ended = follow(&sent_back);
     assert!(ended.contains("echo [policy.all-passed]"), "{ended}");
     // The first can still decide about those that come back.
-    lab.configure(&format!("{}[[provider]]\ntype = \"menu\"\n", referral(&second)));
+    lab.configure(&format!(
+        "{}[[provider]]\ntype = \"menu\"\n",
+        referral(&second)
+    ));
     first.reload("configuration read again");
     let decided = follow(&follow(&first.script("")));
     assert!(decided.contains("# bootstorm: menu\n"), "{decided}");

@@ -195,11 +195,15 @@ impl BootPages {
             self.tell(facts.mac, request, happened(plan, request));
             self.metrics.web.script(kind(plan));
         }
-        text(200, script::render(plan, &self.urls(request, facts), facts))
+        let leaving = self.policy.local_boot();
+        text(
+            200,
+            script::render(plan, &self.urls(request, facts), facts, leaving),
+        )
     }
 
     fn send_to_disk(&self, request: &BootRequest, facts: &Facts, reason: Reason) -> BootResponse {
-        let response = text(200, script::to_disk(&reason));
+        let response = text(200, script::to_disk(&reason, self.policy.local_boot()));
         self.metrics.web.script(reason.code);
         let what = What::Script {
             boots: BootPlan::Local.name().into(),
@@ -219,11 +223,9 @@ impl BootPages {
             let (place, of) = (place.number, place.of);
             self.tell(facts.mac, request, What::Queued { place, of });
         }
-        let urls = self.urls(request, facts);
-        text(
-            200,
-            script::render(&waiting(reason, ASKS_AGAIN), &urls, facts),
-        )
+        let (urls, leaving) = (self.urls(request, facts), self.policy.local_boot());
+        let plan = waiting(reason, ASKS_AGAIN);
+        text(200, script::render(&plan, &urls, facts, leaving))
     }
 
     fn put_off(&self, request: &BootRequest, facts: &Facts, reason: Reason) -> BootResponse {

@@ -1,5 +1,5 @@
 use bootstorm_catalog::{Entry, EntryKind};
-use bootstorm_config::Scheme;
+use bootstorm_config::{LocalBoot, MenuColours, Scheme};
 use bootstorm_proto::ipxe::Params;
 
 use super::*;
@@ -27,6 +27,7 @@ fn menu(name: &str, lock: Option<MenuLock>, items: Vec<MenuItem>) -> MenuConfig 
         timeout: Duration::from_secs(10),
         default: Some("debian".to_owned()),
         picture: (name == "main").then(|| "lab 3.png".to_owned()),
+        colours: None,
         lock,
         items,
     }
@@ -85,17 +86,24 @@ fn plan(menus: &Menus, form: &str) -> BootPlan {
         guid: facts.guid,
         ..Identity::default()
     };
-    menus.plan("main", &facts, &identity, &|choice, _| match choice {
-        BootChoice::Entry(name) if name == "debian" => Some(Ok(entry(name))),
-        BootChoice::Entry(name) if name == "bios-only" => None,
-        BootChoice::Local => Some(Ok(BootPlan::Local)),
-        // Stands for a template.
-        BootChoice::Script(name) => Some(Ok(entry(name))),
-        _ => Some(Err(Reason {
-            code: "policy.unknown-entry",
-            text: "there is no such entry".into(),
-        })),
-    })
+    let known = || facts.to_json(&identity, None);
+    menus.plan(
+        "main",
+        &facts,
+        &identity,
+        &known,
+        &|choice, _| match choice {
+            BootChoice::Entry(name) if name == "debian" => Some(Ok(entry(name))),
+            BootChoice::Entry(name) if name == "bios-only" => None,
+            BootChoice::Local => Some(Ok(BootPlan::Local)),
+            // Stands for a template.
+            BootChoice::Script(name) => Some(Ok(entry(name))),
+            _ => Some(Err(Reason {
+                code: "policy.unknown-entry",
+                text: "there is no such entry".into(),
+            })),
+        },
+    )
 }
 
 const MACHINE: &str = "mac=52:54:00:99:00:01&asked=1";
@@ -117,7 +125,79 @@ fn twopxe_13_menus_of_the_configuration() {
     let urls = Urls::new(Scheme::Http, "10.0.0.1", 8080).with_token("00ff");
     let plan = plan(&menus(), MACHINE);
     let facts = Facts::from(&Params::parse(MACHINE.as_bytes()));
-    insta::assert_snapshot!(script::render(&plan, &urls, &facts));
+    insta::assert_snapshot!(script::render(&plan, &urls, &facts, LocalBoot::default()));
+}
+
+#[test]
+fn twopxe_13_items_for_technicians_are_for_their_machines_alone() {
+    let only = |mut item: MenuItem, when: &str| {
+        item.when = Some(when.to_owned());
+        item
+    };
+    let bench = "smbios.asset.startsWith('BENCH')";
+    let menus = Menus::new(&[
+        menu(
+            "main",
+            None,
+            vec![
+                only(item("Debian", boots("debian")), bench),
+                item("Off", ItemAction::PowerOff),
+                only(item("More", boots("menu:more")), bench),
+                only(item("Wipe", boots("script:wipe")), bench),
+                only(item("Broken", ItemAction::Shell), "1 +"),
+            ],
+        ),
+        menu("more", None, vec![item("Shell", ItemAction::Shell)]),
+    ]);
+    let lines = |form: &str| match plan(&menus, &format!("{MACHINE}&{form}")) {
+        BootPlan::Pages(Pages { pages, .. }) => {
+            let first = &pages[0];
+            let lines: Vec<_> = first.items.iter().map(|item| item.text.as_str()).collect();
+            let default = first.default.map(|at| first.items[at].text.as_str());
+            format!("{} of {}, {default:?}", lines.join(" "), pages.len())
+        }
+        other => other.name().to_owned(),
+    };
+    assert_eq!(
+        lines("asset=BENCH-7"),
+        "Debian Off More Wipe of 2, Some(\"Debian\")"
+    );
+    assert_eq!(lines("asset=DESK-7"), "Off of 1, None");
+    assert_eq!(lines(""), "Off of 1, None");
+    // No form leads to what a machine does not see.
+    assert_eq!(lines("asset=BENCH-7&item=0.3"), "wipe");
+    assert_eq!(lines("item=0.3"), "Off of 1, None");
+}
+
+#[test]
+fn twopxe_13_each_menu_has_its_colours() {
+    let mut main = menu("main", None, vec![item("More", boots("menu:more"))]);
+    main.colours = Some(MenuColours {
+        text: "yellow on black".parse().unwrap(),
+        ..MenuColours::default()
+    });
+    let more = menu("more", None, vec![item("Shell", ItemAction::Shell)]);
+    let script = |menus: &[MenuConfig]| {
+        let urls = Urls::new(Scheme::Http, "10.0.0.1", 8080);
+        let plan = plan(&Menus::new(menus), MACHINE);
+        let script = script::render(&plan, &urls, &Facts::default(), LocalBoot::default());
+        let lines = script
+            .lines()
+            .filter(|l| l.starts_with("cpair") || l.starts_with("menu "));
+        lines.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    insta::assert_snapshot!(script(&[main.clone(), more.clone()]), @r"
+    cpair --foreground 3 --background 0 1 ||
+    cpair --foreground 7 --background 1 2 ||
+    cpair --foreground 6 --background 4 3 ||
+    menu Lab 3 '|| exit
+    cpair --foreground 7 --background 4 1 ||
+    cpair --foreground 7 --background 1 2 ||
+    cpair --foreground 6 --background 4 3 ||
+    menu bootstorm
+    ");
+    main.colours = None;
+    assert!(!script(&[main, more]).contains("cpair"));
 }
 
 #[test]
@@ -125,7 +205,7 @@ fn twopxe_13_every_label_stands_once_and_is_there_for_whoever_goes_to_it() {
     let urls = Urls::new(Scheme::Http, "10.0.0.1", 8080);
     let plan = plan(&menus(), MACHINE);
     let facts = Facts::from(&Params::parse(MACHINE.as_bytes()));
-    let script = script::render(&plan, &urls, &facts);
+    let script = script::render(&plan, &urls, &facts, LocalBoot::default());
     let labels: Vec<_> = script.lines().filter_map(|l| l.strip_prefix(':')).collect();
     let mut once = labels.clone();
     once.sort_unstable();

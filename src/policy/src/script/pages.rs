@@ -1,5 +1,6 @@
 //! Menus of the configuration.
 
+use bootstorm_config::MenuColours;
 use bootstorm_proto::ipxe::{self, Label, MenuItem, Setting, Url};
 use bootstorm_telemetry::event::Reason;
 
@@ -19,8 +20,12 @@ impl Writer<'_> {
         let Some(root) = pages.pages.first() else {
             return;
         };
+        let is_coloured = pages.pages.iter().any(|page| page.colours.is_some());
         for (number, (page, label)) in pages.pages.iter().zip(&labels).enumerate() {
             self.script.place(label);
+            if is_coloured {
+                self.colours(page.colours.unwrap_or_default());
+            }
             // Whoever leaves a menu that another has led to is back at the first.
             let back = labels.first().filter(|_| number > 0);
             let back = back.unwrap_or(&self.local).clone();
@@ -31,6 +36,20 @@ impl Writer<'_> {
                 self.script.place(&own);
                 self.item(root, number, item, &labels, label);
             }
+        }
+    }
+
+    /// The pairs of colours that iPXE draws menus in: a menu gets its own even behind another's.
+    fn colours(&mut self, colours: MenuColours) {
+        for (number, pair) in [
+            (1, colours.text),
+            (2, colours.selected),
+            (3, colours.heading),
+        ] {
+            let (foreground, background) = (pair.foreground as u8, pair.background as u8);
+            self.script
+                .colour_pair(number, foreground, background)
+                .or_continue();
         }
     }
 

@@ -10,6 +10,10 @@ use crate::decision::{Referral, Wait};
 use crate::trail::OURSELVES;
 use crate::{Choice, Does, Item, Page, Pages, Question};
 
+fn render(plan: &BootPlan, urls: &Urls, machine: &Facts) -> String {
+    super::render(plan, urls, machine, LocalBoot::default())
+}
+
 fn urls() -> Urls {
     Urls::new(Scheme::Http, "10.0.0.1", 8080)
 }
@@ -186,7 +190,7 @@ fn the_local_disk_and_a_refusal() {
     "
     );
     assert_eq!(
-        refusal(&reason),
+        super::refusal(&reason, LocalBoot::default()),
         render(&BootPlan::Refuse(reason), &urls(), &Facts::default())
     );
 }
@@ -243,6 +247,49 @@ fn arch_and_platform_both_tell_the_family() {
     );
     assert_eq!(facts(b"arch=99999").family, None);
     assert!(facts(b"").is_unknown());
+}
+
+#[test]
+fn twopxe_13_the_way_out_is_configured() {
+    let ends = |leaving, count: usize| {
+        let script = super::render(&BootPlan::Local, &urls(), &machine(Family::X64), leaving);
+        let lines: Vec<&str> = script.lines().collect();
+        lines[lines.len() - count..].join("\n")
+    };
+    assert_eq!(ends(LocalBoot::Exit1, 1), "exit 1");
+    assert_eq!(ends(LocalBoot::Exit0, 1), "exit 0");
+    assert_eq!(
+        ends(LocalBoot::SanBoot, 2),
+        "sanboot --no-describe --drive 0x80 ||\nexit 1"
+    );
+    assert_eq!(ends(LocalBoot::Reboot, 2), "reboot ||\nexit 1");
+    assert_eq!(ends(LocalBoot::PowerOff, 2), "poweroff ||\nexit 1");
+    let reason = Reason {
+        code: "boot.done",
+        text: "done".into(),
+    };
+    assert!(to_disk(&reason, LocalBoot::Reboot).ends_with("\nreboot ||\nexit 1\n"));
+    let refused = super::refusal(&reason, LocalBoot::PowerOff);
+    assert!(refused.contains("switched off in 15 seconds"), "{refused}");
+    assert!(refused.ends_with("\npoweroff ||\nexit 1\n"), "{refused}");
+}
+
+#[test]
+fn twopxe_34_where_nobody_has_decided_anything_the_next_device_follows_within_two_seconds() {
+    let reason = Reason {
+        code: "policy.all-passed",
+        text: "no provider serves this machine".into(),
+    };
+    for plan in [BootPlan::Local, BootPlan::Refuse(reason)] {
+        let script = render(&plan, &urls(), &machine(Family::Bios));
+        let waits = script.lines().filter_map(|line| {
+            let time = line.strip_prefix("prompt --timeout ")?;
+            time.split(' ').next()?.parse::<u32>().ok()
+        });
+        assert!(waits.sum::<u32>() <= 2000, "{script}");
+        assert!(!script.contains("sleep"), "{script}");
+        assert!(script.ends_with("\nexit 1\n"), "{script}");
+    }
 }
 
 /// Nothing in the script leads back, so it runs once, and what it loads takes its place.
@@ -331,6 +378,7 @@ fn twopxe_05_scripts_carry_on_what_the_machine_has_told() {
             timeout: Duration::ZERO,
             default: None,
             picture: None,
+            colours: None,
             items: vec![
                 item(Does::Ask, 0),
                 item(Does::Unlock("technicians".to_owned()), 1),
@@ -353,9 +401,15 @@ fn twopxe_05_scripts_carry_on_what_the_machine_has_told() {
         ..talkative()
     };
     let script = render(&wait(Duration::ZERO), &self::urls(), &unknown);
-    assert!(script.contains("/boot?offerid=7##params=machine"), "{script}");
+    assert!(
+        script.contains("/boot?offerid=7##params=machine"),
+        "{script}"
+    );
     let flood = Facts {
-        other: vec![("a".to_owned(), "\u{20ac}".repeat(1000)), ("b".to_owned(), "1".to_owned())],
+        other: vec![
+            ("a".to_owned(), "\u{20ac}".repeat(1000)),
+            ("b".to_owned(), "1".to_owned()),
+        ],
         ..machine(Family::X64)
     };
     let script = render(&wait(Duration::ZERO), &self::urls(), &flood);

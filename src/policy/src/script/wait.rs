@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bootstorm_proto::ipxe::{Label, Url};
 
-use super::{ASKED, Writer, carry, wait_and_leave};
+use super::{ASKED, SHOWN, Writer, carry, wait_and_leave};
 use crate::decision::{Referral, Wait};
 use crate::trail::{Trail, VIA};
 
@@ -40,7 +40,7 @@ impl Writer<'_> {
             let gone = self.script.label("gone");
             self.ask(&url, &gone);
         }
-        wait_and_leave(&mut self.script);
+        wait_and_leave(&mut self.script, SHOWN, self.leaving);
     }
 
     /// Asks for a script in place of this one; the lines that follow are for when none comes.
@@ -67,6 +67,6 @@ impl Writer<'_> {
         }
         self.script
             .echo("[script.referral-failed] That server gave no script.");
-        wait_and_leave(&mut self.script);
+        wait_and_leave(&mut self.script, SHOWN, self.leaving);
     }
 }

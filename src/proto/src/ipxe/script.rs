@@ -211,6 +211,14 @@ impl Script {
         self.line(format!("console --picture {url}"))
     }
 
+    /// Gives one of the pairs of colours that menus are drawn in a foreground and a background, by
+    /// the numbers of the basic colours, where this iPXE can.
+    pub fn colour_pair(&mut self, pair: u8, foreground: u8, background: u8) -> &mut Self {
+        self.line(format!(
+            "cpair --foreground {foreground} --background {background} {pair}"
+        ))
+    }
+
     /// Asks for a user name and a password, which go into the settings `username` and `password`;
     /// fails when the person leaves.
     pub fn login(&mut self) -> &mut Self {

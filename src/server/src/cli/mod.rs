@@ -154,9 +154,7 @@ impl ConfigArgs {
             Some(file) => {
                 let (config, warnings) = Config::load_with(file, lint)
                     .accept()
-                    .map_err(|rejected| {
-                    UsageError(format!("wrong configuration\n{rejected}"))
-                })?;
+                    .map_err(|rejected| UsageError(format!("wrong configuration\n{rejected}")))?;
                 for warning in warnings {
                     let _ = writeln!(std::io::stderr(), "{warning}");
                 }

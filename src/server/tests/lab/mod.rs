@@ -91,7 +91,9 @@ impl Lab {
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let lines = lines.map_while(Result::ok);
         let lines: Vec<String> = lines.take_while(|line| line != "ready").collect();
-        let mut http = lines.iter().filter_map(|line| line.strip_prefix("listening http "));
+        let mut http = lines
+            .iter()
+            .filter_map(|line| line.strip_prefix("listening http "));
         Server {
             process,
             http: http.next().unwrap().parse().unwrap(),
