@@ -93,6 +93,7 @@ impl Policy {
             rules.templates = Arc::clone(&before.templates);
         }
         rules.templates.refresh();
+        rules.menus = Arc::new(rules.menus.after(&before.menus));
         self.rules.store(Arc::new(rules));
         self.answers.clear();
     }

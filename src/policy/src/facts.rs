@@ -82,6 +82,8 @@ pub struct Facts {
     pub local: Option<IpAddr>,
     /// The machine's address.
     pub address: Option<IpAddr>,
+    /// The address that its request for a script came from, whatever it says.
+    pub source: Option<IpAddr>,
     /// Seconds that it has been asking for.
     pub secs: u16,
     /// iPXE feature flags, bit `n` for sub-option `0x10 + n` of option 175; 0 when not known.

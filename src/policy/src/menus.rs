@@ -1,36 +1,30 @@
 //! Menus of the configuration, and what they are locked with.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use bootstorm_config::{BootChoice, ItemAction, MenuConfig, MenuItem, MenuLock};
 use bootstorm_telemetry::event::Reason;
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 
 use crate::matcher::{Matcher, Subject};
 use crate::plan::{Does, Item, Page, Pages};
 use crate::{BootPlan, Facts, Identity};
+use guesses::{Guesser, Guesses};
+
+mod guesses;
 
 /// What a form says of a menu: which locked one it opens, with what, and which line was chosen there.
 pub(crate) const MENU: &str = "menu";
 pub(crate) const ITEM: &str = "item";
 pub(crate) const PASSWORD: &str = "password";
 
-/// Wrong passwords that a machine may send in [`TRIES_LAST`].
-const TRIES_MAX: u32 = 5;
-const TRIES_LAST: Duration = Duration::from_secs(600);
-/// Machines whose wrong passwords are counted; when there are more, nobody gets in until old counts
-/// have ended.
-const COUNTED_MAX: usize = 4096;
-
 /// The menus of the configuration, and who has sent wrong passwords to locked ones.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Menus {
-    menus: BTreeMap<String, Menu>,
-    tries: Mutex<HashMap<String, Tries>>,
+    menus: Arc<BTreeMap<String, Menu>>,
+    guesses: Arc<Guesses>,
 }
 
 #[derive(Debug)]
@@ -51,26 +45,28 @@ enum When {
 /// Lines that a machine does not see, by the name of the menu and their number.
 type Hidden<'a> = HashSet<(&'a str, usize)>;
 
-#[derive(Debug)]
-struct Tries {
-    since: Instant,
-    wrong: u32,
-    /// Digest of the last one: the same again is no other guess.
-    last: [u8; 32],
-}
-
 /// What a line boots that names something of the catalog or a template; `None` leaves it out.
 pub(crate) type Resolve<'a> =
     dyn Fn(&BootChoice, Option<&str>) -> Option<Result<BootPlan, Reason>> + 'a;
 
 impl Menus {
     pub(crate) fn new(menus: &[MenuConfig]) -> Self {
+        let named = menus
+            .iter()
+            .map(|menu| (menu.name.clone(), Menu::new(menu)));
         Self {
-            menus: menus
-                .iter()
-                .map(|m| (m.name.clone(), Menu::new(m)))
-                .collect(),
-            tries: Mutex::default(),
+            menus: Arc::new(named.collect()),
+            guesses: Arc::default(),
+        }
+    }
+
+    /// The same menus for those who have tried others' passwords: nobody gets more tries by a change
+    /// of the configuration.
+    #[must_use]
+    pub(crate) fn after(&self, before: &Self) -> Self {
+        Self {
+            guesses: Arc::clone(&before.guesses),
+            ..self.clone()
         }
     }
 
@@ -94,11 +90,12 @@ impl Menus {
         let wanted = wanted.filter(|name| self.reachable(start, true, &hidden).contains(name));
         let (root, notice) = match wanted {
             None => (start, None),
-            Some(name) => match self.opens(name, facts.other(PASSWORD), identity) {
+            Some(name) => match self.opens(name, facts, identity) {
                 Ok(()) => (name, None),
                 Err(reason) => (start, Some(reason)),
             },
         };
+        let unlocked = root != start;
         if notice.is_none()
             && let Some(plan) = self.chosen(root, facts, &hidden, resolve)
         {
@@ -112,6 +109,7 @@ impl Menus {
         BootPlan::Pages(Pages {
             pages: pages.collect(),
             notice,
+            unlocked,
         })
     }
 
@@ -238,7 +236,7 @@ impl Menus {
     }
 
     /// Whether a password opens a menu. One without a lock is nothing that a form could open.
-    fn opens(&self, name: &str, given: Option<&str>, identity: &Identity) -> Result<(), Reason> {
+    fn opens(&self, name: &str, facts: &Facts, identity: &Identity) -> Result<(), Reason> {
         let lock = self
             .menus
             .get(name)
@@ -248,34 +246,10 @@ impl Menus {
             Some(MenuLock::PasswordFile(path)) => first_line(path),
             None => None,
         };
-        let key = format!("{:?} {:?}", identity.guid, identity.mac);
-        let mut tries = self.tries.lock().unwrap_or_else(|e| e.into_inner());
-        tries.retain(|_, tries| tries.since.elapsed() < TRIES_LAST);
-        let wrong = tries.get(&key).map_or(0, |tries| tries.wrong);
-        if wrong >= TRIES_MAX || (wrong == 0 && tries.len() >= COUNTED_MAX) {
-            return Err(Reason {
-                code: "menu.too-many-tries",
-                text: "Too many wrong passwords: wait ten minutes.".into(),
-            });
-        }
-        if wanted.is_some_and(|wanted| is_same(&wanted, given.unwrap_or_default())) {
-            tries.remove(&key);
-            return Ok(());
-        }
-        let last = digest(given.unwrap_or_default());
-        let tries = tries.entry(key).or_insert_with(|| Tries {
-            since: Instant::now(),
-            wrong: 0,
-            last: [0; 32],
-        });
-        if tries.last != last {
-            tries.wrong += 1;
-            tries.last = last;
-        }
-        Err(Reason {
-            code: "menu.wrong-password",
-            text: "That is not the password of this menu.".into(),
-        })
+        let guesser = Guesser::new(identity, facts);
+        let given = facts.other(PASSWORD).unwrap_or_default();
+        let now = Instant::now();
+        self.guesses.check(guesser, wanted.as_deref(), given, now)
     }
 }
 
@@ -307,15 +281,6 @@ fn first_line(path: &std::path::Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().next()?.trim();
     (!line.is_empty()).then(|| line.to_owned())
-}
-
-/// Compares in a time that tells nothing of what is wanted.
-fn is_same(wanted: &str, given: &str) -> bool {
-    digest(wanted).ct_eq(&digest(given)).into()
-}
-
-fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
 }
 
 #[cfg(test)]

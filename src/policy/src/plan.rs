@@ -66,6 +66,8 @@ pub struct Pages {
     pub pages: Vec<Page>,
     /// Something that the person should know.
     pub notice: Option<Reason>,
+    /// A password has opened them; it goes along with what is chosen.
+    pub unlocked: bool,
 }
 
 impl Pages {

@@ -134,7 +134,8 @@ impl BootPages {
     pub(super) fn facts(&self, request: &BootRequest) -> Facts {
         let params = Params::of_request(&request.query, &request.body);
         let mut facts = Facts::from(&params);
-        facts.address = facts.address.or(Some(ip(request)));
+        facts.source = Some(ip(request));
+        facts.address = facts.address.or(facts.source);
         let seen = match (facts.mac, facts.guid) {
             (Some(mac), _) => self.clients.by_mac(mac),
             (None, None) => self.clients.by_ip(ip(request)),

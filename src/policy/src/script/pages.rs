@@ -17,9 +17,6 @@ impl Writer<'_> {
             .iter()
             .map(|page| self.script.label(&format!("menu-{}", page.name)))
             .collect();
-        let Some(root) = pages.pages.first() else {
-            return;
-        };
         let is_coloured = pages.pages.iter().any(|page| page.colours.is_some());
         for (number, (page, label)) in pages.pages.iter().zip(&labels).enumerate() {
             self.script.place(label);
@@ -34,7 +31,7 @@ impl Writer<'_> {
             for (item, own) in page.items.iter().zip(items) {
                 let Some(own) = own else { continue };
                 self.script.place(&own);
-                self.item(root, number, item, &labels, label);
+                self.item(pages, number, item, &labels, label);
             }
         }
     }
@@ -104,21 +101,22 @@ impl Writer<'_> {
         labels
     }
 
-    fn item(&mut self, root: &Page, page: usize, item: &Item, pages: &[Label], here: &Label) {
+    fn item(&mut self, all: &Pages, page: usize, item: &Item, labels: &[Label], here: &Label) {
         match &item.does {
             Does::Nothing => {}
             Does::Boot(plan) => self.choice(plan, here),
             Does::Show(number) => {
-                let page = pages.get(*number).unwrap_or(here);
+                let page = labels.get(*number).unwrap_or(here);
                 self.script.goto(page);
             }
             Does::Unlock(menu) => {
                 self.script.login().or_goto(here);
-                self.ask_for(&[(MENU, menu)], here);
+                self.ask_for(&[(MENU, menu)], true, here);
             }
             Does::Ask => {
                 let item = format!("{page}.{}", item.number);
-                self.ask_for(&[(MENU, &root.name), (ITEM, &item)], here);
+                let root = all.pages.first().map_or("", |root| root.name.as_str());
+                self.ask_for(&[(MENU, root), (ITEM, &item)], all.unlocked, here);
             }
             Does::Reboot => {
                 self.script.reboot();
@@ -155,15 +153,20 @@ impl Writer<'_> {
         }
     }
 
-    /// Asks this server for what lies behind a line; back at the menu when it does not answer.
-    fn ask_for(&mut self, extra: &[(&str, &str)], here: &Label) {
+    /// Asks this server for what lies behind a line, with the password that the person has given if
+    /// it takes one; back at the menu when it does not answer.
+    fn ask_for(&mut self, extra: &[(&str, &str)], locked: bool, here: &Label) {
         let Ok(url) = Url::new(&self.urls.boot()) else {
             return;
         };
         let url = carry::known(&url, self.machine);
         let mut all = vec![(ASKED, "1")];
         all.extend_from_slice(extra);
-        let password = [(PASSWORD, Setting::new("password"))];
-        self.script.ask_again_with(&url, &all, &password, here);
+        if locked {
+            let password = (PASSWORD, Setting::new("password"));
+            self.script.ask_with_secret(&url, &all, password, here);
+        } else {
+            self.script.ask_again(&url, &all, here);
+        }
     }
 }

@@ -250,6 +250,48 @@ fn arch_and_platform_both_tell_the_family() {
 }
 
 #[test]
+fn twopxe_10_passwords_travel_in_forms_alone() {
+    let pages = |does, unlocked| {
+        let item = Item {
+            number: 0,
+            text: "x".to_owned(),
+            key: None,
+            does,
+        };
+        let page = Page {
+            name: "first".to_owned(),
+            title: None,
+            timeout: Duration::ZERO,
+            default: None,
+            picture: None,
+            colours: None,
+            items: vec![item],
+        };
+        let pages = Pages {
+            pages: vec![page],
+            notice: None,
+            unlocked,
+        };
+        render(&BootPlan::Pages(pages), &urls(), &talkative())
+    };
+    let secret = "param --params machine password ${password} ||\n";
+    for (does, unlocked) in [
+        (Does::Unlock("technicians".to_owned()), false),
+        (Does::Ask, true),
+    ] {
+        let script = pages(does, unlocked);
+        assert!(script.contains(secret), "{script}");
+        assert!(!script.contains("password=") && !script.contains("ask-by-query"));
+        assert!(script.contains("params --name machine || goto menu-first\n"));
+    }
+    let open = pages(Does::Ask, false);
+    assert!(
+        !open.contains("password") && open.contains(":ask-by-query\n"),
+        "{open}"
+    );
+}
+
+#[test]
 fn twopxe_13_the_way_out_is_configured() {
     let ends = |leaving, count: usize| {
         let script = super::render(&BootPlan::Local, &urls(), &machine(Family::X64), leaving);
@@ -379,16 +421,14 @@ fn twopxe_05_scripts_carry_on_what_the_machine_has_told() {
             default: None,
             picture: None,
             colours: None,
-            items: vec![
-                item(Does::Ask, 0),
-                item(Does::Unlock("technicians".to_owned()), 1),
-            ],
+            items: vec![item(Does::Ask, 0)],
         }],
         notice: None,
+        unlocked: false,
     });
     let carried = "http://10.0.0.1:8080/boot?token=00ff&offerid=SMS%201%20%7C%7C%20shell\
                    &tokenid=17&via=aaaa";
-    for (plan, asks) in [(wait(Duration::from_secs(1)), 4), (menu, 2)] {
+    for (plan, asks) in [(wait(Duration::from_secs(1)), 4), (menu, 1)] {
         let script = render(&plan, &urls, &talkative());
         let form = format!(" {carried}##params=machine");
         assert_eq!(script.matches(&form).count(), asks, "{script}");

@@ -244,25 +244,46 @@ impl Script {
     /// form where this iPXE has forms, else as a query. `extra` goes along. Goes on at `failed` when
     /// no script comes.
     pub fn ask_again(&mut self, url: &Url, extra: &[(&str, &str)], failed: &Label) -> &mut Self {
-        self.ask_again_with(url, extra, &[], failed)
+        let query = self.label("ask-by-query");
+        self.form(url, extra, None, &query, failed);
+        self.place(&query);
+        let with_extra = extra.iter().fold(url.clone(), |url, (name, value)| {
+            url.with_query(name, value)
+        });
+        let with_facts = FACTS.iter().fold(with_extra, |url, (name, setting)| {
+            url.with_setting(name, Setting::new(setting))
+        });
+        self.replace(&with_facts).or_goto(failed)
     }
 
-    /// The same with settings that a person has filled in.
-    pub fn ask_again_with(
+    /// The same with a setting that a person has filled in and nobody else is to see: as a form
+    /// alone, since others write URLs into their logs.
+    pub fn ask_with_secret(
         &mut self,
         url: &Url,
         extra: &[(&str, &str)],
-        settings: &[(&str, Setting)],
+        secret: (&str, Setting),
         failed: &Label,
     ) -> &mut Self {
-        let query = self.label("ask-by-query");
+        self.form(url, extra, Some(secret), failed, failed)
+    }
+
+    /// Goes on at `formless` where this iPXE has no forms.
+    fn form(
+        &mut self,
+        url: &Url,
+        extra: &[(&str, &str)],
+        secret: Option<(&str, Setting)>,
+        formless: &Label,
+        failed: &Label,
+    ) -> &mut Self {
         self.line("params --name machine".to_owned())
-            .or_goto(&query);
+            .or_goto(formless);
         for (name, setting) in FACTS {
             self.line(format!("param --params machine {name} ${{{setting}}}"))
                 .or_continue();
         }
-        for (name, setting) in settings {
+        if let Some((name, setting)) = secret {
             let (name, setting) = (identifier(name), setting.name());
             self.line(format!("param --params machine {name} ${{{setting}}}"))
                 .or_continue();
@@ -272,18 +293,7 @@ impl Script {
             self.line(format!("param --params machine {name} {value}"));
         }
         self.line(format!("chain --replace --autofree {url}##params=machine"))
-            .or_goto(failed);
-        self.place(&query);
-        let with_extra = extra.iter().fold(url.clone(), |url, (name, value)| {
-            url.with_query(name, value)
-        });
-        let with_facts = FACTS.iter().fold(with_extra, |url, (name, setting)| {
-            url.with_setting(name, Setting::new(setting))
-        });
-        let with_all = settings.iter().fold(with_facts, |url, (name, setting)| {
-            url.with_setting(name, *setting)
-        });
-        self.replace(&with_all).or_goto(failed)
+            .or_goto(failed)
     }
 
     /// When the command before fails, goes on at `label`.
