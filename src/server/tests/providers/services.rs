@@ -1,6 +1,4 @@
-//! A server that asks services and databases about machines, as it runs.
-
-#![expect(clippy::unwrap_used, reason = "what a test stands on fails the test")]
+//! Services, databases and Configuration Manager.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,11 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
-use lab::{Lab, PATIENCE};
+use crate::lab::{Lab, PATIENCE};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
-
-mod lab;
 
 const MENU: &str = "[[provider]]\ntype = \"menu\"\n";
 

@@ -13,17 +13,17 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Longer than anything takes on a slow machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with images, data and a configuration.
-pub struct Lab {
+pub(crate) struct Lab {
     folder: Arc<tempfile::TempDir>,
 }
 
 /// A server that has said that it is ready.
-pub struct Server {
+pub(crate) struct Server {
     process: Child,
-    pub http: SocketAddr,
+    pub(crate) http: SocketAddr,
     log: Receiver<String>,
     _folder: Arc<tempfile::TempDir>,
 }
@@ -36,7 +36,7 @@ impl Drop for Server {
 }
 
 impl Lab {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("images")).unwrap();
         fs::create_dir(folder.path().join("scripts")).unwrap();
@@ -45,16 +45,16 @@ impl Lab {
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
     }
 
     /// Writes a configuration: only the plain boot endpoint listens, and `rest` follows.
-    pub fn configure(&self, rest: &str) {
+    pub(crate) fn configure(&self, rest: &str) {
         let off = ["dhcp", "pxe", "dhcp6", "tftp", "https", "web", "syslog"];
         let off = off.map(|name| format!("{name} = \"off\"\n")).concat();
         let text = format!(
@@ -65,7 +65,7 @@ impl Lab {
     }
 
     /// The program with this configuration.
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bootstorm"));
         command.args(words);
         if words == ["serve"] {
@@ -76,7 +76,7 @@ impl Lab {
     }
 
     /// Starts a server and waits until it is ready.
-    pub fn serve(&self, rest: &str) -> Server {
+    pub(crate) fn serve(&self, rest: &str) -> Server {
         self.configure(rest);
         let mut command = self.command(&["serve"]);
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -105,16 +105,16 @@ impl Lab {
 
 impl Server {
     /// The script of the first machine, whose request says this besides.
-    pub fn script(&self, says: &str) -> String {
+    pub(crate) fn script(&self, says: &str) -> String {
         self.get(&format!("/boot?mac=52:54:00:99:00:01&arch=7{says}"))
     }
 
-    pub fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         ask(self.http, "GET", path, "")
     }
 
     /// Has the server read its configuration again; its log up to a line with `end`.
-    pub fn reload(&self, end: &str) -> String {
+    pub(crate) fn reload(&self, end: &str) -> String {
         let pid = i32::try_from(self.process.id()).unwrap();
         kill(Pid::from_raw(pid), Signal::SIGHUP).unwrap();
         let mut said = String::new();
@@ -127,7 +127,7 @@ impl Server {
 }
 
 /// What a boot server answers to iPXE.
-pub fn ask(server: SocketAddr, method: &str, path: &str, form: &str) -> String {
+pub(crate) fn ask(server: SocketAddr, method: &str, path: &str, form: &str) -> String {
     let mut stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let request = format!(

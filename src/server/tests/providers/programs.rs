@@ -1,14 +1,10 @@
-//! A server that asks programs about machines, as it runs: with what it still may after its start.
-
-#![expect(clippy::unwrap_used, reason = "what a test stands on fails the test")]
+//! Programs.
 
 use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use lab::{Lab, Server};
-
-mod lab;
+use crate::lab::{Lab, Server};
 
 /// Nobody else sleeps that long.
 const SLEEP: &str = "98765.4321";
