@@ -99,11 +99,13 @@ impl Chain {
     /// Walks along the providers with what remote ones have said already; asks none of those.
     pub fn run(&self, query: &Query<'_>, answers: &Answers) -> Run {
         let mut walk = Walk::default();
+        let mut failures = Vec::new();
         let key = MachineKey::of(query.facts, query.identity);
         for link in &self.links {
             let ended = match link {
                 Link::Instant(provider) => {
-                    let verdict = provider.decide(query);
+                    let verdict = provider.decide_noting(query, &mut failures);
+                    walk.failures(provider.name(), &mut failures);
                     walk.step(Arc::clone(provider.name()), verdict, Duration::ZERO)
                 }
                 Link::Remote(remote) => walk.remote(remote, query, answers, &key),
@@ -124,6 +126,14 @@ struct Walk {
 }
 
 impl Walk {
+    fn failures(&mut self, provider: &Arc<str>, failures: &mut Vec<Reason>) {
+        self.steps.extend(failures.drain(..).map(|failure| Step {
+            provider: Arc::clone(provider),
+            verdict: Verdict::Pass(failure),
+            took: Duration::ZERO,
+        }));
+    }
+
     /// Whether nobody further is to be asked.
     fn step(&mut self, provider: Arc<str>, verdict: Verdict, took: Duration) -> bool {
         let ends = !matches!(verdict, Verdict::Pass(_));

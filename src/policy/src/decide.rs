@@ -1,5 +1,6 @@
 //! The decisions.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -94,6 +95,7 @@ impl Policy {
         }
         rules.templates.refresh();
         rules.menus = Arc::new(rules.menus.after(&before.menus));
+        rules.identity.after(&before.identity);
         self.rules.store(Arc::new(rules));
         self.answers.clear();
     }
@@ -106,7 +108,8 @@ impl Policy {
 
     /// Tells the names of interfaces by their index.
     pub fn set_interfaces(&self, names: impl IntoIterator<Item = (u32, String)>) {
-        let names = names.into_iter().collect();
+        let names = names.into_iter().map(|(index, name)| (index, name.into()));
+        let names: InterfaceNames = names.collect();
         if **self.interfaces.load() != names {
             self.interfaces.store(Arc::new(names));
             self.versions.raise_all();
@@ -190,9 +193,23 @@ impl Policy {
         answer
     }
 
+    /// The facts with the name of our interface that the machine is at.
+    #[must_use]
+    pub fn completed<'a>(&self, facts: &'a Facts) -> Cow<'a, Facts> {
+        let index = facts.interface.filter(|_| facts.interface_name.is_none());
+        let names = self.interfaces.load();
+        match index.and_then(|index| names.get(&index)) {
+            None => Cow::Borrowed(facts),
+            Some(name) => Cow::Owned(Facts {
+                interface_name: Some(Arc::clone(name)),
+                ..facts.clone()
+            }),
+        }
+    }
+
     /// What a machine boots, or who has to be asked first. Reads memory only.
     pub fn decide(&self, facts: &Facts, now: SystemTime) -> Asked {
-        let judged = self.judge(&self.rules.load(), facts, now);
+        let judged = self.judge(&self.rules.load(), &self.completed(facts), now);
         match judged.run {
             Run::Decided(decision) => Asked::Decided(decision),
             Run::Waits(links) => Asked::Waits {
@@ -207,6 +224,7 @@ impl Policy {
     /// catalog.
     #[must_use]
     pub fn plan(&self, decision: &Decision, facts: &Facts) -> BootPlan {
+        let facts = &*self.completed(facts);
         let rules = self.rules.load();
         let catalog = self.catalog.snapshot();
         let mut identity = rules.identity.identify(facts, &self.duplicates);
@@ -244,7 +262,8 @@ impl Policy {
         client: &ClientFacts,
         now: SystemTime,
     ) -> (Answer, Option<SystemTime>) {
-        let judged = self.judge(rules, &Facts::from(client), now);
+        let facts = Facts::from(client);
+        let judged = self.judge(rules, &self.completed(&facts), now);
         let Run::Decided(decision) = judged.run else {
             return (Answer::Later, None);
         };

@@ -1,6 +1,7 @@
 //! What is known of a machine that asks.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use bootstorm_proto::dhcp::Asker;
@@ -78,6 +79,8 @@ pub struct Facts {
     pub remote_id: Option<String>,
     /// Index of our interface that the request came in on.
     pub interface: Option<u32>,
+    /// Its name, which the policy fills in.
+    pub interface_name: Option<Arc<str>>,
     /// Our address that the machine reached.
     pub local: Option<IpAddr>,
     /// The machine's address.

@@ -56,6 +56,13 @@ impl From<&IdentityConfig> for IdentityRules {
 }
 
 impl IdentityRules {
+    /// A file that is broken at this moment stays what it was before the configuration changed.
+    pub(crate) fn after(&self, before: &Self) {
+        if let (Some(file), Some(before)) = (&self.shared_macs_file, &before.shared_macs_file) {
+            file.after(before);
+        }
+    }
+
     /// The file that the list of shared MACs goes on in.
     pub(crate) const fn shared_macs_file(&self) -> Option<&SharedMacs> {
         self.shared_macs_file.as_ref()

@@ -5,12 +5,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use bootstorm_telemetry::event::Reason;
 use cel::objects::{Key, Map};
 use cel::{Context, Env, ExecutionError, Program, Value};
 
 use crate::{Facts, Identity, version_lt};
+
+const RULE_FAILED: &str = "policy.rule-failed";
 
 /// Longer expressions are refused.
 const LENGTH_MAX: usize = 4096;
@@ -21,6 +25,8 @@ static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 pub struct Matcher {
     source: String,
     program: Program,
+    /// That it failed has been told.
+    told: AtomicBool,
 }
 
 /// Why a text is no expression that fits machines.
@@ -36,7 +42,10 @@ pub struct BadExpression {
 }
 
 /// The facts of one machine, as expressions see them.
-pub struct Subject(Context<'static, 'static>);
+pub struct Subject {
+    context: Context<'static, 'static>,
+    facts: serde_json::Value,
+}
 
 impl Matcher {
     /// Reads an expression.
@@ -66,9 +75,10 @@ impl Matcher {
         let matcher = Self {
             source: source.to_owned(),
             program,
+            told: AtomicBool::new(false),
         };
         let nobody = Facts::default().to_json(&Identity::default(), None);
-        match matcher.program.execute(&Subject::new(&nobody).0) {
+        match matcher.program.execute(&Subject::new(nobody).context) {
             Ok(Value::Bool(_)) => Ok(matcher),
             Ok(other) => Err(whole(format!(
                 "it says a {}, not yes or no",
@@ -88,16 +98,58 @@ impl Matcher {
         }
     }
 
-    /// Whether it fits.
+    /// Whether it fits. What is not known of the machine fits nothing.
     ///
     /// # Errors
-    /// Why it cannot be told: usually that something is null.
+    /// Why it cannot be told although everything is known that it asks about.
     pub fn fits(&self, subject: &Subject) -> Result<bool, String> {
-        match self.program.execute(&subject.0) {
+        match self.program.execute(&subject.context) {
             Ok(Value::Bool(fits)) => Ok(fits),
             Ok(other) => Err(format!("it says a {}, not yes or no", other.type_of())),
+            Err(_) if self.asks_for_more(&subject.facts) => Ok(false),
             Err(e) => Err(e.to_string()),
         }
+    }
+
+    /// The same; the log tells the first time that it fails. `whose` is the key that has it.
+    ///
+    /// # Errors
+    /// [`Self::fits`]'s, for the record of the decision.
+    pub(crate) fn holds(&self, subject: &Subject, whose: &str) -> Result<bool, Reason> {
+        self.fits(subject).map_err(|text| {
+            let text = format!("{whose}: {text}");
+            if !self.told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(code = RULE_FAILED, "an expression fails: {text}");
+            }
+            Reason {
+                code: RULE_FAILED,
+                text: text.into(),
+            }
+        })
+    }
+
+    /// Whether it names a fact that is not known. Names in texts count as well: whoever looks for
+    /// what is not there is not told of what fails besides.
+    fn asks_for_more(&self, facts: &serde_json::Value) -> bool {
+        let part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+        let mut paths = self.source.split(|c| !part(c)).filter(|p| !p.is_empty());
+        paths.any(|path| {
+            let mut names = path.split('.');
+            let Some(mut found) = names.next().and_then(|name| facts.get(name)) else {
+                return false;
+            };
+            for name in names {
+                // Behind a value stands a function of it.
+                let Some(object) = found.as_object() else {
+                    break;
+                };
+                let Some(inner) = object.get(name) else {
+                    return true;
+                };
+                found = inner;
+            }
+            found.is_null()
+        })
     }
 }
 
@@ -110,7 +162,7 @@ impl fmt::Debug for Matcher {
 impl Subject {
     /// Takes the facts as [`Facts::to_json`] gives them.
     #[must_use]
-    pub fn new(facts: &serde_json::Value) -> Self {
+    pub fn new(facts: serde_json::Value) -> Self {
         let mut context = Context::with_env(Arc::clone(&STANDARD));
         // The name is no other function's, so this cannot fail.
         let _ = context.add_function("version_lt", |one: Arc<String>, other: Arc<String>| {
@@ -119,7 +171,7 @@ impl Subject {
         for (name, value) in facts.as_object().into_iter().flatten() {
             context.add_variable_from_value(name.as_str(), converted(value));
         }
-        Self(context)
+        Self { context, facts }
     }
 }
 
@@ -164,7 +216,7 @@ mod tests {
     }
 
     fn fits(expression: &str) -> Result<bool, String> {
-        let subject = Subject::new(&dell().to_json(&Identity::default(), None));
+        let subject = Subject::new(dell().to_json(&Identity::default(), None));
         Matcher::compile(expression).unwrap().fits(&subject)
     }
 
@@ -192,12 +244,31 @@ mod tests {
 
     #[test]
     fn what_is_null_fits_nothing_and_fails_nothing() {
-        assert!(fits("smbios.serial.startsWith('5CG')").is_err());
-        assert_eq!(
-            fits("smbios.serial != null && smbios.serial.startsWith('5CG')"),
-            Ok(false)
-        );
-        assert!(fits("version_lt(smbios.bios_date, '1')").is_err());
+        for expression in [
+            "smbios.serial.startsWith('5CG')",
+            "smbios.serial != null && smbios.serial.startsWith('5CG')",
+            "version_lt(smbios.bios_date, '1')",
+            "params.offerid == 'SMS 1'",
+            "machine.values.seat > '3'",
+        ] {
+            assert_eq!(fits(expression), Ok(false), "{expression}");
+        }
+    }
+
+    #[test]
+    fn what_fails_on_what_is_known_is_told() {
+        for expression in [
+            "int(smbios.product) > 3",
+            "1 / (firmware.secs - 8) == 1",
+            "firmware.arch[7] == 0",
+        ] {
+            assert!(fits(expression).is_err(), "{expression}");
+        }
+        let subject = Subject::new(dell().to_json(&Identity::default(), None));
+        let matcher = Matcher::compile("int(smbios.product) > 3").unwrap();
+        let reason = matcher.holds(&subject, "rule[3]").unwrap_err();
+        assert_eq!(reason.code, RULE_FAILED);
+        assert!(reason.text.starts_with("rule[3]: "), "{}", reason.text);
     }
 
     #[test]

@@ -167,8 +167,10 @@ impl Menus {
                     When::Always => true,
                     When::Never => false,
                     When::Fits(when) => {
-                        let subject = subject.get_or_insert_with(|| Subject::new(&known()));
-                        when.fits(subject).unwrap_or(false)
+                        let subject = subject.get_or_insert_with(|| Subject::new(known()));
+                        let name = &menu.config.name;
+                        let whose = format!("item {number} of the menu {name}");
+                        when.holds(subject, &whose).unwrap_or(false)
                     }
                 };
                 if !is_seen {

@@ -1,6 +1,7 @@
 //! Who is answered at all, and how soon, by where the request comes from.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bootstorm_config::{AnswerTo, PolicyConfig, RequestFrom};
 use bootstorm_telemetry::event::Reason;
@@ -8,7 +9,7 @@ use bootstorm_telemetry::event::Reason;
 use crate::Facts;
 
 /// Names of interfaces by their index.
-pub(crate) type InterfaceNames = HashMap<u32, String>;
+pub(crate) type InterfaceNames = HashMap<u32, Arc<str>>;
 
 /// What holds in one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ fn fits(from: &RequestFrom, names: &InterfaceNames, facts: &Facts) -> bool {
     match from {
         RequestFrom::Interface(name) => {
             let found = facts.interface.and_then(|index| names.get(&index));
-            found == Some(name)
+            found.is_some_and(|found| **found == **name)
         }
         RequestFrom::Relay(address) => relay == Some(address.to_canonical()),
         RequestFrom::Subnet(subnet) => {
@@ -104,7 +105,7 @@ mod tests {
     }
 
     fn at(interface: u32, local: [u8; 4], relay: Option<IpAddr>) -> (AnswerTo, u16) {
-        let names = HashMap::from([(2, "eth0".to_owned()), (3, "lab0".to_owned())]);
+        let names = HashMap::from([(2, "eth0".into()), (3, "lab0".into())]);
         let facts = Facts {
             interface: Some(interface),
             local: Some(local.into()),

@@ -73,6 +73,7 @@ impl Runner {
         let chain = self.policy.chain();
         let over = Instant::now() + chain.budget;
         let mut hedge = Hedge::new(chain.stagger);
+        let facts = &*self.policy.completed(facts);
         loop {
             let (identity, machine, links) = match self.policy.decide(facts, SystemTime::now()) {
                 Asked::Decided(decision) => return decision,

@@ -30,7 +30,7 @@ impl Facts {
                 "secs": self.secs,
             },
             "network": {
-                "interface": self.interface,
+                "interface": self.interface_name.as_deref(),
                 "server": shown(self.local),
                 "address": shown(self.address),
                 "relay": shown(self.relay),

@@ -48,6 +48,14 @@ impl SharedMacs {
         file
     }
 
+    /// Where this file cannot be read, what was read of it before the configuration changed holds.
+    pub(crate) fn after(&self, before: &Self) {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_none() && self.path == before.path {
+            self.listed.store(before.listed.load_full());
+        }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -25,6 +25,7 @@ pub struct Fixed {
 /// One `[[rule]]`.
 #[derive(Debug)]
 pub struct Rule {
+    label: String,
     when: Option<Matcher>,
     verdict: Verdict,
 }
@@ -35,16 +36,21 @@ impl Rule {
     /// # Errors
     /// Where its expression is none.
     pub fn new(config: &bootstorm_config::Rule, index: usize) -> Result<Self, BadExpression> {
-        let by = format!("static: {}", config.label(index));
+        let label = config.label(index);
+        let by = format!("static: {label}");
         let verdict = match &config.ignore {
             Some(text) => Verdict::Ignore(Reason {
                 code: "policy.ignored",
-                text: format!("{text} ({})", config.label(index)).into(),
+                text: format!("{text} ({label})").into(),
             }),
             None => Verdict::Serve(Arc::new(plan(&config.plan, by))),
         };
         let when = config.when.as_deref().map(Matcher::compile).transpose()?;
-        Ok(Self { when, verdict })
+        Ok(Self {
+            label,
+            when,
+            verdict,
+        })
     }
 }
 
@@ -59,16 +65,19 @@ impl Fixed {
         }
     }
 
-    /// What the first rule says that fits. One that cannot be told does not fit.
-    fn by_rule(&self, query: &Query<'_>) -> Option<Verdict> {
+    /// What the first rule says that fits. One that fails does not fit.
+    fn by_rule(&self, query: &Query<'_>, failures: &mut Vec<Reason>) -> Option<Verdict> {
         let mut subject = None;
         let rule = self.rules.iter().find(|rule| {
             let Some(when) = &rule.when else { return true };
             let subject = subject.get_or_insert_with(|| {
                 let machine = query.machine.map(Arc::as_ref);
-                Subject::new(&query.facts.to_json(query.identity, machine))
+                Subject::new(query.facts.to_json(query.identity, machine))
             });
-            when.fits(subject).unwrap_or(false)
+            when.holds(subject, &rule.label).unwrap_or_else(|failure| {
+                failures.push(failure);
+                false
+            })
         });
         rule.map(|rule| rule.verdict.clone())
     }
@@ -80,6 +89,10 @@ impl Provider for Fixed {
     }
 
     fn decide(&self, query: &Query<'_>) -> Verdict {
+        self.decide_noting(query, &mut Vec::new())
+    }
+
+    fn decide_noting(&self, query: &Query<'_>, failures: &mut Vec<Reason>) -> Verdict {
         let machine = self.machines.find(query.identity);
         if let Some(boot) = machine.and_then(|machine| machine.boot.clone()) {
             return Verdict::Serve(Arc::new(Plan {
@@ -88,7 +101,7 @@ impl Provider for Fixed {
                 ..Plan::default()
             }));
         }
-        self.by_rule(query).unwrap_or_else(|| {
+        self.by_rule(query, failures).unwrap_or_else(|| {
             pass(
                 "provider.no-rule",
                 "the configuration assigns it nothing and no rule fits",

@@ -28,6 +28,12 @@ pub trait Provider: Debug + Send + Sync {
 
     /// What it says of a machine.
     fn decide(&self, query: &Query<'_>) -> Verdict;
+
+    /// The same, for the record: what of its own failed on this machine goes into `failures`.
+    fn decide_noting(&self, query: &Query<'_>, failures: &mut Vec<Reason>) -> Verdict {
+        let _ = failures;
+        self.decide(query)
+    }
 }
 
 /// A machine, as providers are asked about it.

@@ -56,11 +56,11 @@ impl Provider for Referral {
             return Verdict::Serve(Arc::clone(&self.plan));
         };
         let machine = query.machine.map(Arc::as_ref);
-        let subject = Subject::new(&query.facts.to_json(query.identity, machine));
-        if when.fits(&subject).unwrap_or(false) {
-            Verdict::Serve(Arc::clone(&self.plan))
-        } else {
-            pass("provider.not-referred", "its expression does not fit")
+        let subject = Subject::new(query.facts.to_json(query.identity, machine));
+        match when.holds(&subject, &self.name) {
+            Ok(true) => Verdict::Serve(Arc::clone(&self.plan)),
+            Ok(false) => pass("provider.not-referred", "its expression does not fit"),
+            Err(failure) => Verdict::Pass(failure),
         }
     }
 }

@@ -15,6 +15,8 @@ use nix::unistd::Pid;
 /// Longer than anything takes on a slow machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// A folder with images, data and a configuration.
 pub(crate) struct Lab {
     folder: Arc<tempfile::TempDir>,
@@ -117,13 +119,34 @@ impl Server {
     pub(crate) fn reload(&self, end: &str) -> String {
         let pid = i32::try_from(self.process.id()).unwrap();
         kill(Pid::from_raw(pid), Signal::SIGHUP).unwrap();
+        self.said(end, || ())
+    }
+
+    /// The log up to a line with `end`, which comes when this is done again and again.
+    pub(crate) fn said(&self, end: &str, does: impl Fn()) -> String {
         let mut said = String::new();
+        let mut silent = Duration::ZERO;
         while !said.contains(end) {
-            said += &self.log.recv_timeout(PATIENCE).unwrap();
-            said.push('\n');
+            match self.log.recv_timeout(PAUSE) {
+                Ok(line) => said = said + &line + "\n",
+                Err(_) => {
+                    silent += PAUSE;
+                    assert!(silent < PATIENCE, "{end} is never said:\n{said}");
+                    does();
+                }
+            }
         }
         said
     }
+}
+
+/// Whether something becomes true, sooner or later.
+pub(crate) fn comes_true(is_true: impl Fn() -> bool) -> bool {
+    let times = PATIENCE.as_millis() / PAUSE.as_millis();
+    (0..times).any(|_| {
+        std::thread::sleep(PAUSE);
+        is_true()
+    })
 }
 
 /// What a boot server answers to iPXE.

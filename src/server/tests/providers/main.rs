@@ -5,4 +5,5 @@
 mod lab;
 mod programs;
 mod referral;
+mod reload;
 mod services;

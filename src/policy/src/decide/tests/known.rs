@@ -1,6 +1,7 @@
 //! Who is answered, and who is who.
 
 use super::*;
+use crate::decision::Verdict;
 
 fn place(from: &str, answer: AnswerTo) -> PolicyPlace {
     PolicyPlace {
@@ -222,4 +223,82 @@ fn a_referral_sends_firmware_to_the_program_of_the_other_server() {
         panic!("it goes round in circles");
     };
     assert_eq!(reason.code, "policy.referral-loop");
+}
+
+#[test]
+fn a_rule_that_fails_is_in_the_record_and_does_not_fit() {
+    let rule = |when: Option<&str>, boot: &str| bootstorm_config::Rule {
+        when: when.map(str::to_owned),
+        plan: bootstorm_config::PlanConfig {
+            boot: boot.parse().ok(),
+            ..bootstorm_config::PlanConfig::default()
+        },
+        ..bootstorm_config::Rule::default()
+    };
+    let policy = policy(debian_nbps(), |c| {
+        c.rules = vec![
+            rule(Some("int(smbios.product) > 3"), "menu"),
+            rule(None, "local"),
+        ];
+    });
+    let facts = Facts {
+        product: Some("X1".to_owned()),
+        ..facts(Family::X64)
+    };
+    let Asked::Decided(decision) = policy.decide(&facts, SystemTime::now()) else {
+        panic!("nobody is asked");
+    };
+    let steps = decision.steps.iter().map(|step| match &step.verdict {
+        Verdict::Pass(reason) => format!("{} {}", step.provider, reason.code),
+        other => format!("{} {}", step.provider, other.name()),
+    });
+    let steps: Vec<String> = steps.collect();
+    let wanted = [
+        "machines provider.unknown-machine",
+        "static policy.rule-failed",
+        "static serve",
+    ];
+    assert_eq!(steps, wanted);
+    assert_eq!(policy.plan(&decision, &facts), BootPlan::Local);
+}
+
+#[test]
+fn rules_know_our_interfaces_by_their_names() {
+    let policy = policy(debian_nbps(), |c| {
+        c.rules = vec![bootstorm_config::Rule {
+            when: Some("network.interface == 'lab0'".to_owned()),
+            ignore: Some("the lab is closed".to_owned()),
+            ..bootstorm_config::Rule::default()
+        }];
+    });
+    let firmware = client(Asker::Firmware, &[7]);
+    assert_eq!(answer(&policy, &firmware), "snponly.efi");
+    policy.set_interfaces([(firmware.interface, "lab0".to_owned())]);
+    assert_eq!(answer(&policy, &firmware), "policy.ignored");
+}
+
+#[test]
+fn wds_05_a_broken_file_keeps_the_old_list_when_the_configuration_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("docks.txt");
+    std::fs::write(&file, format!("{MAC}\n")).unwrap();
+    let config = Config {
+        identity: bootstorm_config::IdentityConfig {
+            shared_macs_file: Some(file.clone()),
+            ..bootstorm_config::IdentityConfig::default()
+        },
+        ..Config::for_system()
+    };
+    let policy = policy(debian_nbps(), |c| *c = config.clone());
+    let identifies = || policy.identify(&facts(Family::X64)).mac.is_some();
+    assert!(!identifies());
+    std::fs::write(&file, "no address\n").unwrap();
+    policy.set_rules(Rules::from(&config));
+    assert!(!identifies());
+    let told = policy.refresh(SystemTime::now()).unwrap_err();
+    assert_eq!(told.code, "identity.shared-macs-file");
+    assert!(!identifies());
+    std::fs::write(&file, "# none is shared any more\n").unwrap();
+    policy.set_rules(Rules::from(&config));
+    assert!(identifies());
 }
