@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bootstorm_policy::{Facts, Policy, TokenError, Tokens, script};
+use bootstorm_policy::{BootId, Facts, Policy, TokenError, Tokens, script};
 use bootstorm_proto::http::{BootRequest, BootResponse, Method};
 use bootstorm_proto::ipxe::Params;
 use bootstorm_proto::types::MacAddress;
@@ -17,7 +17,7 @@ use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::Sender;
 
 use crate::admission::Open;
-use crate::{Admission, Authority, Boots, Clients, Consult, Machines};
+use crate::{Admission, Authority, Boots, Clients, Consult, History, Machines};
 use boot::Page;
 
 mod boot;
@@ -31,6 +31,7 @@ pub struct BootPages {
     authority: Arc<Authority>,
     machines: Arc<Machines>,
     boots: Boots,
+    history: History,
     tokens: Tokens,
     consult: Arc<dyn Consult>,
     events: Sender<BootEvent>,
@@ -51,6 +52,8 @@ pub struct BootSeams {
     pub machines: Arc<Machines>,
     /// Boots under way.
     pub boots: Boots,
+    /// Where they are written down.
+    pub history: History,
     /// Makes the machines' own URLs.
     pub tokens: Tokens,
     /// Asks remote providers.
@@ -71,6 +74,7 @@ impl BootPages {
             authority: seams.authority,
             machines: seams.machines,
             boots: seams.boots,
+            history: seams.history,
             tokens: seams.tokens,
             consult: seams.consult,
             events: seams.events,
@@ -130,12 +134,17 @@ impl BootPages {
             }
         };
         let facts = self.facts(request);
-        if let Err(error) = self.may_report(request, &params, &facts) {
-            return self.refuse(request, 403, Reason::from(&error));
-        }
+        let of_token = match self.may_report(request, &params, &facts) {
+            Ok(boot) => boot,
+            Err(error) => return self.refuse(request, 403, Reason::from(&error)),
+        };
         if request.method != Method::Head {
-            if let (true, Some(who)) = (done, self.who(&facts).0) {
-                self.boots.finished(who);
+            if done {
+                let who = self.who(&facts).0;
+                let boot = who.and_then(|who| self.boots.finished(who));
+                if let Some(boot) = of_token.or(boot) {
+                    self.history.finished(boot, SystemTime::now());
+                }
             }
             let text = params.other("text").unwrap_or_default().into();
             self.tell(facts.mac, request, What::Reported { done, text });
@@ -143,21 +152,22 @@ impl BootPages {
         text(200, "ok\n".to_owned())
     }
 
-    /// A machine speaks for itself: with the token of its boot, or from the address that it has.
+    /// A machine speaks for itself: with the token of its boot, which is given, or from the address
+    /// that it has.
     fn may_report(
         &self,
         request: &BootRequest,
         params: &Params,
         facts: &Facts,
-    ) -> Result<(), TokenError> {
+    ) -> Result<Option<BootId>, TokenError> {
         let token = params.other("token");
         let at_address = || self.clients.by_ip(ip(request))?.mac;
         if token.is_none() && params.mac.is_none_or(|mac| at_address() == Some(mac)) {
-            return Ok(());
+            return Ok(None);
         }
         let identity = self.policy.identify(facts);
         let checked = self.tokens.check(token, &identity, SystemTime::now());
-        checked.map(|_| ())
+        checked.map(Some)
     }
 
     fn ca_pem(&self) -> BootResponse {

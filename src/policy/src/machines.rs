@@ -34,6 +34,8 @@ pub struct Machine {
     pub once: Option<String>,
     /// It waits until people let it go on.
     pub held: bool,
+    /// What it has reported done, and does not boot by itself until people say so anew.
+    pub done: Option<String>,
     /// People let it in, named it or assigned it something, or it has booted here before.
     pub known: bool,
 }

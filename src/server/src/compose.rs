@@ -14,7 +14,7 @@ use bootstorm_catalog::Catalog;
 use bootstorm_config::{Config, KernelTls, ListenAt};
 use bootstorm_control::{
     About, AdminToken, Admission, Authority, AuthorityConfig, BootPages, BootSeams, Boots, Clients,
-    Machines, OwnCertificate, Place, Web, WebConfig, WebSeams,
+    Hear, History, Machines, OwnCertificate, Place, Web, WebConfig, WebSeams,
 };
 use bootstorm_engine::handoff::{Ask, Decide, Question};
 use bootstorm_engine::pacing::{Pacing, Turn};
@@ -114,8 +114,11 @@ impl Server {
         } = Privileged::open(&config)?;
         let store = open_store(&config).await?;
         let boots = Boots::new(config.policy.loop_limit);
-        let machines = open_machines(&config, &store, &shared.policy, &boots).await?;
-        let clients = Clients::start(heard, Arc::clone(&shared.metrics))?;
+        let spool = Arc::new(Spool::open(&config.data.join("spool.jsonl"))?);
+        let history = History::new(Arc::clone(&spool));
+        let machines = open_machines(&store, spool, &shared.policy, &boots).await?;
+        let hearers: Vec<Box<dyn Hear>> = vec![Box::new(history.clone())];
+        let clients = Clients::start(heard, Arc::clone(&shared.metrics), hearers)?;
         let policy = Arc::clone(&shared.policy);
         let providers = remote::providers(&config).map_err(anyhow::Error::msg)?;
         let runner = Arc::new(Runner::new(policy, providers));
@@ -125,6 +128,7 @@ impl Server {
             authority: Arc::clone(&shared.authority),
             machines: Arc::clone(&machines),
             boots: boots.clone(),
+            history,
             tokens: bootstorm_control::tokens(&config.data)?,
             consult: Arc::new(Remotes(Arc::clone(&runner))),
             events: shared.events.clone(),
@@ -373,13 +377,12 @@ impl Privileged {
 }
 
 async fn open_machines(
-    config: &Config,
     store: &Store,
+    spool: Arc<Spool>,
     policy: &Arc<Policy>,
     boots: &Boots,
 ) -> anyhow::Result<Arc<Machines>> {
     let (policy, boots) = (Arc::clone(policy), boots.clone());
-    let spool = Spool::open(&config.data.join("spool.jsonl"))?;
     let watch = store.watch().await?;
     let machines = Machines::open(store.clone(), spool, policy, boots).await?;
     let machines = Arc::new(machines);

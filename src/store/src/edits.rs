@@ -31,7 +31,8 @@ pub enum Edit {
     Admit,
     /// Its name.
     Name(Option<String>),
-    /// What it boots each time.
+    /// What it boots each time. Another one than before, like an order or a release, begins anew:
+    /// what the machine has done does not count.
     Boot(Option<String>),
     /// What it boots next time; a newer order takes the place of an older one.
     Once(Option<Once>),
@@ -209,10 +210,7 @@ async fn apply(connection: &mut AnyConnection, id: i64, edit: &Edit) -> Result<(
             let sql = "UPDATE machines SET name = $2 WHERE id = $1";
             set(connection, id, sql, "a name", text).await
         }
-        Edit::Boot(text) => {
-            let sql = "UPDATE machines SET boot = $2 WHERE id = $1";
-            set(connection, id, sql, "an assignment", text).await
-        }
+        Edit::Boot(text) => assign(connection, id, text).await,
         Edit::Serial(text) => {
             let sql = "UPDATE machines SET serial = $2 WHERE id = $1";
             set(connection, id, sql, "a serial number", text).await
@@ -261,6 +259,27 @@ async fn set(
     Ok(())
 }
 
+/// A list that says every night what each machine boots begins nothing anew.
+async fn assign(
+    connection: &mut AnyConnection,
+    id: i64,
+    boot: &Option<String>,
+) -> Result<(), Failure> {
+    if let Some(boot) = boot {
+        check("an assignment", boot)?;
+    }
+    sqlx::query(
+        "UPDATE machines SET boot = $2, done = NULL, reset = $3 \
+         WHERE id = $1 AND boot IS DISTINCT FROM $2",
+    )
+    .bind(id)
+    .bind(boot.clone())
+    .bind(to_millis(SystemTime::now()))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn set_once(
     connection: &mut AnyConnection,
     id: i64,
@@ -274,22 +293,29 @@ async fn set_once(
     }
     // Two orders of one millisecond are two.
     sqlx::query(
-        "UPDATE machines SET once = $2, once_by = $3, \
+        "UPDATE machines SET once = $2, once_by = $3, done = NULL, reset = $5, \
          once_at = CASE WHEN once_at >= $4 THEN once_at + 1 ELSE $4 END WHERE id = $1",
     )
     .bind(id)
     .bind(once.map(|once| once.boot.clone()))
     .bind(once.and_then(|once| once.by.clone()))
     .bind(once.map(|once| to_millis(once.at)))
+    .bind(to_millis(SystemTime::now()))
     .execute(connection)
     .await?;
     Ok(())
 }
 
 async fn hold(connection: &mut AnyConnection, id: i64, is_held: bool) -> Result<(), Failure> {
-    sqlx::query("UPDATE machines SET held = $2 WHERE id = $1")
+    let now = to_millis(SystemTime::now());
+    let sql = if is_held {
+        "UPDATE machines SET held = $2 WHERE id = $1"
+    } else {
+        "UPDATE machines SET held = NULL, done = NULL, reset = $2 WHERE id = $1"
+    };
+    sqlx::query(sql)
         .bind(id)
-        .bind(is_held.then(|| to_millis(SystemTime::now())))
+        .bind(now)
         .execute(connection)
         .await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Boots and events of the past.
+//! What happened, and how long it is kept.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,70 +8,12 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row};
 
 use crate::database::numbers;
-use crate::machine::{from_millis, parse, time, to_millis};
+use crate::machine::{from_millis, parse, to_millis};
 use crate::text::{beginning, body};
 use crate::{PAGE_MAX, Store, StoreError, wire};
 
 /// The most events that are kept, and the most boots: beyond it the oldest go.
 pub const HISTORY_MAX: i64 = 1_000_000;
-
-/// A boot begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BootBegin {
-    /// Unlike any other's, at most 255 bytes.
-    pub id: String,
-    /// The machine's number, if it is known.
-    pub machine: Option<i64>,
-    /// Its address.
-    #[serde(with = "wire::text")]
-    pub mac: Option<MacAddress>,
-    /// What it boots.
-    pub entry: String,
-    /// When.
-    #[serde(with = "wire::millis")]
-    pub at: SystemTime,
-}
-
-/// A boot ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BootEnd {
-    /// Which one.
-    pub id: String,
-    /// How, in one word.
-    pub state: String,
-    /// Why, in words.
-    pub reason: Option<String>,
-    /// What was sent to the machine.
-    pub bytes: Option<u64>,
-    /// When.
-    #[serde(with = "wire::millis")]
-    pub at: SystemTime,
-}
-
-/// A boot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BootRecord {
-    /// Its place in the order of boots.
-    pub seq: i64,
-    /// Its name.
-    pub id: String,
-    /// The machine's number.
-    pub machine: Option<i64>,
-    /// The machine's address.
-    pub mac: Option<MacAddress>,
-    /// What it boots.
-    pub entry: String,
-    /// `began`, or how it ended.
-    pub state: String,
-    /// Why it ended so.
-    pub reason: Option<String>,
-    /// What was sent to the machine.
-    pub bytes: Option<i64>,
-    /// When it began.
-    pub began: SystemTime,
-    /// When it ended.
-    pub ended: Option<SystemTime>,
-}
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +28,8 @@ pub struct Event {
     pub mac: Option<MacAddress>,
     /// To the machine of this number.
     pub machine: Option<i64>,
+    /// In this boot.
+    pub boot: Option<String>,
     /// What, in one word.
     pub kind: String,
     /// Reason code.
@@ -95,22 +39,6 @@ pub struct Event {
 }
 
 impl Store {
-    /// Boots, newest first, at most [`PAGE_MAX`] before `before`, of one machine or of all.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn boots(
-        &self,
-        machine: Option<i64>,
-        before: Option<i64>,
-        limit: u32,
-    ) -> Result<Vec<BootRecord>, StoreError> {
-        let sql = "SELECT * FROM boots WHERE ($1 IS NULL OR machine = $1) AND seq < $2 \
-                   ORDER BY seq DESC LIMIT $3";
-        self.newest(sql, machine, before, limit, BootRecord::of_row)
-            .await
-    }
-
     /// Events, newest first, at most [`PAGE_MAX`] before `before`, of one machine or of all; each
     /// with its place in the order of events.
     ///
@@ -122,10 +50,19 @@ impl Store {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<(i64, Event)>, StoreError> {
-        let sql = "SELECT * FROM events WHERE ($1 IS NULL OR machine = $1) AND seq < $2 \
-                   ORDER BY seq DESC LIMIT $3";
-        self.newest(sql, machine, before, limit, Event::of_row)
-            .await
+        let rows = sqlx::query(
+            "SELECT * FROM events WHERE ($1 IS NULL OR machine = $1) AND seq < $2 \
+             ORDER BY seq DESC LIMIT $3",
+        )
+        .bind(machine)
+        .bind(before.unwrap_or(i64::MAX))
+        .bind(i64::from(limit.min(PAGE_MAX)));
+        self.bounded(async {
+            let rows = rows.fetch_all(&self.pool()).await?;
+            let read: Result<_, _> = rows.iter().map(Event::of_row).collect();
+            Ok(read?)
+        })
+        .await
     }
 
     /// Forgets events, boots and decided requests that are older than `kept`; some thousand at a
@@ -156,44 +93,6 @@ impl Store {
         })
         .await
     }
-
-    async fn newest<T>(
-        &self,
-        sql: &'static str,
-        machine: Option<i64>,
-        before: Option<i64>,
-        limit: u32,
-        read: fn(&AnyRow) -> Result<T, Error>,
-    ) -> Result<Vec<T>, StoreError> {
-        self.bounded(async {
-            let rows = sqlx::query(sql)
-                .bind(machine)
-                .bind(before.unwrap_or(i64::MAX))
-                .bind(i64::from(limit.min(PAGE_MAX)))
-                .fetch_all(&self.pool())
-                .await?;
-            let read: Result<_, _> = rows.iter().map(read).collect();
-            Ok(read?)
-        })
-        .await
-    }
-}
-
-impl BootRecord {
-    fn of_row(row: &AnyRow) -> Result<Self, Error> {
-        Ok(Self {
-            seq: row.try_get("seq")?,
-            id: row.try_get("id")?,
-            machine: row.try_get("machine")?,
-            mac: parse(row, "mac")?,
-            entry: row.try_get("entry")?,
-            state: row.try_get("state")?,
-            reason: row.try_get("reason")?,
-            bytes: row.try_get("bytes")?,
-            began: from_millis(row.try_get("began")?),
-            ended: time(row, "ended")?,
-        })
-    }
 }
 
 impl Event {
@@ -203,6 +102,7 @@ impl Event {
             at: from_millis(row.try_get("at")?),
             mac: parse(row, "mac")?,
             machine: row.try_get("machine")?,
+            boot: row.try_get("boot")?,
             kind: row.try_get("kind")?,
             code: row.try_get("code")?,
             text: row.try_get("text")?,
@@ -211,54 +111,13 @@ impl Event {
     }
 }
 
-/// Notes that a boot begins; one that is noted already stays as it is.
-pub(crate) async fn begin(connection: &mut AnyConnection, boot: &BootBegin) -> Result<(), Error> {
-    let seq = numbers(&mut *connection, "boot", 1).await?;
-    sqlx::query(
-        "INSERT INTO boots (seq, id, machine, mac, entry, state, began) VALUES ($1, $2, \
-         coalesce($3, (SELECT machine FROM machine_macs WHERE mac = $4)), $4, $5, 'began', $6) \
-         ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(seq)
-    .bind(beginning(&boot.id))
-    .bind(boot.machine)
-    .bind(boot.mac.map(|mac| mac.to_string()))
-    .bind(beginning(&boot.entry))
-    .bind(to_millis(boot.at))
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query("DELETE FROM boots WHERE seq <= $1")
-        .bind(seq - HISTORY_MAX)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// Notes that a boot ends; it ends once.
-pub(crate) async fn end(connection: &mut AnyConnection, end: &BootEnd) -> Result<(), Error> {
-    sqlx::query(
-        "UPDATE boots SET state = $2, reason = $3, bytes = $4, ended = $5 \
-         WHERE id = $1 AND ended IS NULL",
-    )
-    .bind(beginning(&end.id))
-    .bind(beginning(&end.state))
-    .bind(end.reason.as_deref().map(body))
-    .bind(
-        end.bytes
-            .map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
-    )
-    .bind(to_millis(end.at))
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 /// Notes an event; one that is noted already stays as it is.
 pub(crate) async fn happen(connection: &mut AnyConnection, event: &Event) -> Result<(), Error> {
     let seq = numbers(&mut *connection, "event", 1).await?;
     sqlx::query(
-        "INSERT INTO events (seq, id, at, mac, machine, kind, code, text) VALUES ($1, $2, $3, $4, \
-         coalesce($5, (SELECT machine FROM machine_macs WHERE mac = $4)), $6, $7, $8) \
+        "INSERT INTO events (seq, id, at, mac, machine, boot, kind, code, text) \
+         VALUES ($1, $2, $3, $4, coalesce($5, (SELECT machine FROM boots WHERE id = $6), \
+         (SELECT machine FROM machine_macs WHERE mac = $4)), $6, $7, $8, $9) \
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(seq)
@@ -266,6 +125,7 @@ pub(crate) async fn happen(connection: &mut AnyConnection, event: &Event) -> Res
     .bind(to_millis(event.at))
     .bind(event.mac.map(|mac| mac.to_string()))
     .bind(event.machine)
+    .bind(event.boot.as_deref().map(beginning))
     .bind(beginning(&event.kind))
     .bind(event.code.as_deref().map(beginning))
     .bind(body(&event.text))

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod approvals;
+mod boots;
 mod changes;
 mod database;
 mod edits;
@@ -19,11 +20,12 @@ mod text;
 mod wire;
 
 pub use approvals::{Answer, Approval, ApprovalState, Request, UnknownState, WAITING_MAX};
+pub use boots::{BootBegin, BootFigures, BootFilter, BootRecord, BootState, BootStep, Reached};
 pub use changes::{Changes, Watch};
 pub use database::{LIMIT, Store};
 pub use edits::{Edit, TAGS_MAX, VALUES_MAX};
 pub use error::StoreError;
-pub use history::{BootBegin, BootEnd, BootRecord, Event, HISTORY_MAX};
+pub use history::{Event, HISTORY_MAX};
 pub use location::Location;
 pub use machine::{Hardware, Key, MachineRecord, Once, Sighting};
 pub use machines::{Filter, MACHINES_MAX, PAGE_MAX};

@@ -111,6 +111,10 @@ pub struct MachineRecord {
     pub admitted: Option<SystemTime>,
     /// When something first arrived at it.
     pub booted: Option<SystemTime>,
+    /// The task that it has reported done.
+    pub done: Option<String>,
+    /// When people last said anew what it boots.
+    pub reset: Option<SystemTime>,
     /// How far its last boot came.
     pub phase: String,
     /// When it was first seen or named.
@@ -156,6 +160,8 @@ impl MachineRecord {
             held: time(row, "held")?,
             admitted: time(row, "admitted")?,
             booted: time(row, "booted")?,
+            done: row.try_get("done")?,
+            reset: time(row, "reset")?,
             phase: row.try_get("phase")?,
             first_seen: from_millis(row.try_get("first_seen")?),
             last_seen: from_millis(row.try_get("last_seen")?),

@@ -5,11 +5,12 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::boots::{begin, step};
 use crate::changes::Change;
 use crate::edits::take_once;
-use crate::history::{begin, end, happen};
+use crate::history::happen;
 use crate::sightings::note;
-use crate::{BootBegin, BootEnd, Event, Sighting, Store, StoreError, wire};
+use crate::{BootBegin, BootStep, Event, Sighting, Store, StoreError, wire};
 
 /// One thing to note. Noting it twice is the same as noting it once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +20,8 @@ pub enum Note {
     Seen(Sighting),
     /// A boot began.
     Began(BootBegin),
-    /// A boot ended.
-    Ended(BootEnd),
+    /// A boot got on.
+    Stepped(BootStep),
     /// Something happened.
     Happened(Event),
     /// What a machine was to boot once has been handed to it, while the database was away.
@@ -63,7 +64,7 @@ impl Store {
                         changed.extend(note(&mut transaction, seen).await?);
                     }
                     Note::Began(boot) => begin(&mut transaction, boot).await?,
-                    Note::Ended(boot) => end(&mut transaction, boot).await?,
+                    Note::Stepped(boot) => changed.extend(step(&mut transaction, boot).await?),
                     Note::Happened(event) => happen(&mut transaction, event).await?,
                     Note::OnceTaken { machine, at } => {
                         let taken = take_once(&mut transaction, *machine, *at).await?;

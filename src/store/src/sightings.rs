@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use bootstorm_proto::types::{MacAddress, MachineGuid};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row};
 
@@ -54,7 +55,7 @@ pub(crate) async fn note(
     if seen.mac.is_none() && seen.guid.is_none() {
         return Ok(None);
     }
-    let now = Now::of(seen);
+    let now = Now::of(seen.mac, seen.guid, seen.hardware.serial.as_deref());
     let candidates = now.candidates(connection).await?;
     let is_free = !candidates.iter().any(|before| before.has_mac);
     let before = now.choose(&candidates);
@@ -80,6 +81,18 @@ pub(crate) async fn note(
     Ok(tells.then_some(id))
 }
 
+/// The number of the machine that these mean.
+pub(crate) async fn which(
+    connection: &mut AnyConnection,
+    mac: Option<MacAddress>,
+    guid: Option<MachineGuid>,
+    serial: Option<&str>,
+) -> Result<Option<i64>, Error> {
+    let now = Now::of(mac, guid, serial);
+    let candidates = now.candidates(connection).await?;
+    Ok(now.choose(&candidates).map(|before| before.id))
+}
+
 /// What a sighting tells, as the database has it.
 struct Now {
     guid: Option<String>,
@@ -88,11 +101,11 @@ struct Now {
 }
 
 impl Now {
-    fn of(seen: &Sighting) -> Self {
+    fn of(mac: Option<MacAddress>, guid: Option<MachineGuid>, serial: Option<&str>) -> Self {
         Self {
-            guid: seen.guid.map(|guid| guid.to_string()),
-            mac: seen.mac.map(|mac| mac.to_string()),
-            serial: seen.hardware.serial.as_deref().map(beginning),
+            guid: guid.map(|guid| guid.to_string()),
+            mac: mac.map(|mac| mac.to_string()),
+            serial: serial.map(beginning),
         }
     }
 

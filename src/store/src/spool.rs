@@ -77,10 +77,11 @@ impl Spool {
 
     /// Takes notes. When it returns, a kill of the server loses none of them; a power cut loses
     /// those since the last delivery, also one that failed. What the disk does not take is dropped
-    /// and counted.
-    pub fn put(&self, notes: &[Note]) {
+    /// and counted; `false`: it was some of these.
+    pub fn put(&self, notes: &[Note]) -> bool {
         let mut bytes = Vec::new();
         let mut count = 0;
+        let mut is_kept = true;
         for note in notes {
             match serde_json::to_vec(note) {
                 Ok(line) if line.len() < LINE_MAX => {
@@ -88,17 +89,22 @@ impl Spool {
                     bytes.push(b'\n');
                     count += 1;
                 }
-                _ => self.drop_notes(1, "longer than a line may be"),
+                _ => {
+                    is_kept = false;
+                    self.drop_notes(1, "longer than a line may be");
+                }
             }
         }
         match self.lines().append(&bytes) {
             Ok(0) => {}
             Ok(dropped) => self.drop_notes(dropped, "older than there is room for"),
             Err(error) => {
+                is_kept = false;
                 tracing::error!(code = "spool.full", "notes are lost: {error}");
                 self.drop_notes(count, "refused by the disk");
             }
         }
+        is_kept
     }
 
     /// Delivers what there is. Gives the numbers of the machines of which a snapshot holds something
@@ -119,12 +125,26 @@ impl Spool {
             match self.record(store, &batch.notes).await {
                 Ok(more) => changed.extend(more),
                 Err(error) => {
-                    self.sync().await;
+                    let _ = self.sync().await;
                     return Err(error);
                 }
             }
             self.lines().deliver(batch.end);
         }
+    }
+
+    /// Makes what was put safe from a power cut. `false`: the disk does not take it.
+    pub async fn sync(&self) -> bool {
+        let file = match self.lines().unsynced() {
+            Ok(Some(file)) => file,
+            Ok(None) => return true,
+            Err(_) => return false,
+        };
+        let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+        if let Ok(Err(error)) = &synced {
+            tracing::error!(code = "spool.full", "notes are not safe: {error}");
+        }
+        matches!(synced, Ok(Ok(())))
     }
 
     /// Bytes that wait to be delivered.
@@ -160,13 +180,9 @@ impl Spool {
         Ok(changed)
     }
 
-    async fn sync(&self) {
-        let file = self.lines().unsynced();
-        let Ok(Some(file)) = file else { return };
-        let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
-        if let Ok(Err(error)) = synced {
-            tracing::error!(code = "spool.full", "notes are not safe: {error}");
-        }
+    /// Counts notes that somebody gave up before they came here.
+    pub fn give_up(&self, count: u64) {
+        self.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
     fn drop_notes(&self, count: u64, why: &str) {

@@ -139,6 +139,8 @@ pub enum What {
         boots: Arc<str>,
         /// Why it boots that and not what it was assigned.
         because: Option<Reason>,
+        /// Number of the boot that begins with it.
+        boot: Option<u64>,
     },
     /// The machine itself, or what booted on it, says how it went.
     Reported {

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bootstorm_policy::decision::{Boot, Decision, Outcome, Plan, Wait};
-use bootstorm_policy::{Asked, BootPlan, Facts, Machine, Urls, script};
+use bootstorm_policy::{Asked, BootId, BootPlan, Facts, Machine, Urls, script};
 use bootstorm_proto::http::{BootRequest, BootResponse, Method};
 use bootstorm_proto::ipxe::Params;
 use bootstorm_telemetry::event::{Reason, What};
 
 use super::{BootPages, ip, is_ipxe, protocol, text};
 use crate::Place;
-use crate::boots::{Arrival, Turn, Who};
+use crate::boots::{Arrival, Number, Turn, Who};
+use crate::history::sighting;
 
 /// A machine that waits for its turn asks again after this time.
 const ASKS_AGAIN: Duration = Duration::from_secs(5);
@@ -65,7 +66,7 @@ impl BootPages {
         }
         // OVMF and others look with HEAD before they GET: that is one boot.
         if request.method == Method::Head {
-            return Page::Ready(self.hand_out(request, &facts, &plan));
+            return Page::Ready(self.hand_out(request, &facts, &plan, None));
         }
         let order = served(&decision).filter(|plan| plan.once);
         match order.and_then(|_| self.who(&facts).1) {
@@ -166,41 +167,57 @@ impl BootPages {
         decision: Decision,
         once: bool,
     ) -> BootResponse {
-        let (Some(plan), Some(who)) = (served(&decision), self.who(facts).0) else {
+        let (who, machine) = self.who(facts);
+        let (Some(plan), Some(who)) = (served(&decision), who) else {
             let plan = self.policy.plan(&decision, facts);
-            return self.hand_out(request, facts, &plan);
+            return self.hand_out(request, facts, &plan, None);
         };
         let client = facts.mac.and_then(|mac| self.clients.by_mac(mac));
+        let now = SystemTime::now();
         let turn = self.boots.turn(Arrival {
             who,
             plan,
             once,
+            done: machine.as_ref().and_then(|machine| machine.done.as_deref()),
             has_loaded: &|began| client.as_ref().is_some_and(|c| c.has_loaded_since(began)),
-            now: SystemTime::now(),
+            now,
         });
-        match turn {
-            Turn::Boots(plan) => {
-                let decision = Decision {
-                    outcome: Outcome::Serve(plan),
-                    ..decision
-                };
-                let plan = self.policy.plan(&decision, facts);
-                self.hand_out(request, facts, &plan)
+        let (plan, boot) = match turn {
+            Turn::Disk(reason) => return self.send_to_disk(request, facts, reason),
+            Turn::Passes => (Arc::clone(plan), None),
+            Turn::Boots(plan, Number::Same(boot)) => (plan, Some(boot)),
+            Turn::Boots(plan, Number::New(boot)) => {
+                let seen = sighting(facts, &self.policy.identify(facts), now);
+                self.history.began(boot, who, seen, &plan, once);
+                (plan, Some(boot))
             }
-            Turn::Disk(reason) => self.send_to_disk(request, facts, reason),
-        }
+        };
+        let decision = Decision {
+            outcome: Outcome::Serve(plan),
+            ..decision
+        };
+        let plan = self.policy.plan(&decision, facts);
+        self.hand_out(request, facts, &plan, boot)
     }
 
-    fn hand_out(&self, request: &BootRequest, facts: &Facts, plan: &BootPlan) -> BootResponse {
+    fn hand_out(
+        &self,
+        request: &BootRequest,
+        facts: &Facts,
+        plan: &BootPlan,
+        boot: Option<BootId>,
+    ) -> BootResponse {
         if request.method != Method::Head {
-            self.tell(facts.mac, request, happened(plan, request));
+            if boot.is_none() {
+                let identity = self.policy.identify(facts);
+                let seen = sighting(facts, &identity, SystemTime::now());
+                self.machines.told(seen);
+            }
+            self.tell(facts.mac, request, happened(plan, request, boot));
             self.metrics.web.script(kind(plan));
         }
-        let leaving = self.policy.local_boot();
-        text(
-            200,
-            script::render(plan, &self.urls(request, facts), facts, leaving),
-        )
+        let (urls, leaving) = (self.urls(request, facts, boot), self.policy.local_boot());
+        text(200, script::render(plan, &urls, facts, leaving))
     }
 
     fn send_to_disk(&self, request: &BootRequest, facts: &Facts, reason: Reason) -> BootResponse {
@@ -209,6 +226,7 @@ impl BootPages {
         let what = What::Script {
             boots: BootPlan::Local.name().into(),
             because: Some(reason),
+            boot: None,
         };
         self.tell(facts.mac, request, what);
         response
@@ -224,24 +242,25 @@ impl BootPages {
             let (place, of) = (place.number, place.of);
             self.tell(facts.mac, request, What::Queued { place, of });
         }
-        let (urls, leaving) = (self.urls(request, facts), self.policy.local_boot());
+        let (urls, leaving) = (self.urls(request, facts, None), self.policy.local_boot());
         let plan = waiting(reason, ASKS_AGAIN);
         text(200, script::render(&plan, &urls, facts, leaving))
     }
 
     fn put_off(&self, request: &BootRequest, facts: &Facts, reason: Reason) -> BootResponse {
-        self.hand_out(request, facts, &waiting(reason, ASKS_LATER))
+        self.hand_out(request, facts, &waiting(reason, ASKS_LATER), None)
     }
 
     /// The URLs of this boot; those of a machine that is known by nothing carry no token.
-    fn urls(&self, request: &BootRequest, facts: &Facts) -> Urls {
+    fn urls(&self, request: &BootRequest, facts: &Facts, boot: Option<BootId>) -> Urls {
         let urls = Urls::of_request(&request.host, request.local, request.secure);
         let identity = self.policy.identify(facts);
         if identity.is_unknown() {
             return urls;
         }
         let until = SystemTime::now() + TOKEN;
-        urls.with_token(&self.tokens.issue(self.boots.number(), &identity, until))
+        let boot = boot.unwrap_or_else(|| self.boots.number());
+        urls.with_token(&self.tokens.issue(boot, &identity, until))
     }
 }
 
@@ -288,17 +307,18 @@ fn boots_unattended(plan: &BootPlan) -> bool {
     }
 }
 
-fn happened(plan: &BootPlan, request: &BootRequest) -> What {
+fn happened(plan: &BootPlan, request: &BootRequest, boot: Option<BootId>) -> What {
     match plan {
         BootPlan::Refuse(reason) => What::Refused {
             protocol: protocol(request),
             file: None,
             reason: reason.clone(),
         },
-        BootPlan::Ask(_, plan) => happened(plan, request),
+        BootPlan::Ask(_, plan) => happened(plan, request, boot),
         BootPlan::Wait(wait) => What::Script {
             boots: plan.name().into(),
             because: Some(wait.reason.clone()),
+            boot: None,
         },
         BootPlan::Menu(_)
         | BootPlan::Pages(_)
@@ -308,6 +328,7 @@ fn happened(plan: &BootPlan, request: &BootRequest) -> What {
         | BootPlan::Refer(_) => What::Script {
             boots: plan.name().into(),
             because: None,
+            boot: boot.map(|boot| boot.0),
         },
     }
 }

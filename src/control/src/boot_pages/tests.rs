@@ -8,7 +8,7 @@ use bootstorm_policy::decision::{Boot, Decision, Plan, Verdict};
 use bootstorm_policy::{Answered, Asked, MachineKey, Ports, Rules};
 use bootstorm_proto::dhcp::{Asker, ClientFacts};
 use bootstorm_proto::types::ClientArch;
-use bootstorm_store::{Edit, Key, Location, Spool, Store};
+use bootstorm_store::{BootFilter, BootRecord, Edit, Key, Location, MachineRecord, Spool, Store};
 use crossbeam_channel::{Receiver, bounded};
 use futures_util::future::BoxFuture;
 use tempfile::TempDir;
@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::*;
 use crate::Place;
+use crate::clients::Hear as _;
 
 mod own;
 
@@ -25,14 +26,19 @@ pub(super) struct Lab {
     pub(super) pages: BootPages,
     policy: Arc<Policy>,
     events: Receiver<BootEvent>,
+    spool: Arc<Spool>,
     pub(super) runtime: Runtime,
-    _data: TempDir,
+    data: TempDir,
 }
 
 pub(super) const MAC: &str = "52:54:00:00:00:01";
 
 /// A server with one entry, which overheard that 10.0.0.5 belongs to [`MAC`].
 pub(super) fn lab() -> Lab {
+    lab_in(tempfile::tempdir().unwrap())
+}
+
+fn lab_in(data: TempDir) -> Lab {
     let kind = EntryKind::Efi {
         program: "tool.efi".to_owned(),
         args: String::new(),
@@ -55,13 +61,14 @@ pub(super) fn lab() -> Lab {
     ]);
     let (sender, events) = bounded(8);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let data = tempfile::tempdir().unwrap();
     let boots = Boots::new(3);
+    let spool = Arc::new(Spool::open(&data.path().join("spool.jsonl")).unwrap());
+    let history = History::new(Arc::clone(&spool));
     let machines = runtime.block_on(async {
         let store = Store::open(&Location::in_folder(data.path()))
             .await
             .unwrap();
-        let spool = Spool::open(&data.path().join("spool.jsonl")).unwrap();
+        let spool = Arc::clone(&spool);
         let machines = Machines::open(store, spool, Arc::clone(&policy), boots.clone());
         Arc::new(machines.await.unwrap())
     });
@@ -71,6 +78,7 @@ pub(super) fn lab() -> Lab {
         authority: crate::authority::for_tests(),
         machines,
         boots,
+        history,
         tokens: Tokens::new(&[7; 32]),
         consult: Arc::new(Oracle(Arc::clone(&policy))),
         events: sender,
@@ -80,8 +88,9 @@ pub(super) fn lab() -> Lab {
         pages,
         policy,
         events,
+        spool,
         runtime,
-        _data: data,
+        data,
     }
 }
 
@@ -159,6 +168,53 @@ impl Lab {
         let key = Key::Mac(MAC.parse().unwrap());
         let changed = self.pages.machines.change(&key, |_| vec![edit]);
         self.runtime.block_on(changed).unwrap();
+    }
+
+    /// The table of clients takes in what was told, then this, and has it written down.
+    fn hear(&self, event: BootEvent) {
+        let events = self.events.try_iter().chain([event]);
+        let happened: Vec<_> = events
+            .filter_map(|event| self.pages.clients.happens(event))
+            .collect();
+        self.pages.history.hear(&happened);
+    }
+
+    fn configure(&self, change: impl FnOnce(&mut Config)) {
+        let mut config = Config::for_user();
+        change(&mut config);
+        self.policy.set_rules(Rules::from(&config));
+    }
+
+    /// The server was killed, and runs again.
+    fn restarted(self) -> Self {
+        lab_in(self.data)
+    }
+
+    /// The machine as the store knows it, once everything is delivered.
+    fn machine(&self) -> MachineRecord {
+        let store = self.pages.machines.store();
+        let key = Key::Mac(MAC.parse().unwrap());
+        self.runtime.block_on(async {
+            self.spool.deliver(store).await.unwrap();
+            store.machine(&key).await.unwrap().unwrap()
+        })
+    }
+
+    fn stored_machines(&self) -> Vec<MachineRecord> {
+        let store = self.pages.machines.store();
+        self.runtime.block_on(async {
+            self.spool.deliver(store).await.unwrap();
+            store.load().await.unwrap()
+        })
+    }
+
+    fn stored_boots(&self) -> Vec<BootRecord> {
+        let store = self.pages.machines.store();
+        self.runtime.block_on(async {
+            self.spool.deliver(store).await.unwrap();
+            let boots = store.boots(&BootFilter::default(), None, 100).await;
+            boots.unwrap()
+        })
     }
 
     fn assign(&self, boot: &str) {

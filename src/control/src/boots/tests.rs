@@ -17,21 +17,35 @@ fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
 }
 
-const WHO: Who = Who::Machine(7);
+const WHO: Who = Who {
+    machine: Some(7),
+    guid: None,
+    mac: None,
+};
 
 fn arrival(plan: &Arc<Plan>, seconds: u64) -> Arrival<'_> {
     Arrival {
         who: WHO,
         plan,
         once: false,
+        done: None,
         has_loaded: &|_| true,
         now: at(seconds),
     }
 }
 
+/// What it boots, and in which boot.
+fn plan_of(turn: Turn) -> (Arc<Plan>, Number) {
+    match turn {
+        Turn::Boots(plan, number) => (plan, number),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn code(turn: &Turn) -> &'static str {
     match turn {
-        Turn::Boots(_) => "boots",
+        Turn::Boots(..) => "boots",
+        Turn::Passes => "passes",
         Turn::Disk(reason) => reason.code,
     }
 }
@@ -91,30 +105,29 @@ fn a_one_shot_is_handed_out_once_and_the_disk_follows() {
         once: true,
         ..arrival(&once, 0)
     };
-    assert_eq!(boots.turn(taken), Turn::Boots(Arc::clone(&once)));
+    let (boots_once, Number::New(number)) = plan_of(boots.turn(taken)) else {
+        panic!("the order is a new boot");
+    };
+    assert_eq!(boots_once, once);
     let again = Arrival {
         has_loaded: &|_| false,
         ..arrival(&usual, 30)
     };
-    assert_eq!(boots.turn(again), Turn::Boots(Arc::clone(&once)));
+    let same = (Arc::clone(&once), Number::Same(number));
+    assert_eq!(plan_of(boots.turn(again)), same);
     assert_eq!(code(&boots.turn(arrival(&usual, 31))), "boot.done");
     let held = plan(Boot::Local, false);
-    assert_eq!(boots.turn(arrival(&held, 32)), Turn::Boots(held.clone()));
-    assert_eq!(
-        boots.turn(arrival(&usual, 3601)),
-        Turn::Boots(usual.clone())
-    );
+    assert_eq!(boots.turn(arrival(&held, 32)), Turn::Passes);
+    let later = plan_of(boots.turn(arrival(&usual, 3601)));
+    assert_eq!(later.0, usual);
     let assigned = entry("winpe");
-    assert_eq!(
-        boots.turn(arrival(&assigned, 33)),
-        Turn::Boots(assigned.clone())
-    );
+    assert_eq!(plan_of(boots.turn(arrival(&assigned, 33))).0, assigned);
 }
 
 #[test]
 fn what_people_choose_and_what_waits_is_never_counted() {
     let boots = Boots::new(1);
-    for boot in [Boot::Usual, Boot::Entry("tool".to_owned()), Boot::Local] {
+    for boot in [Boot::Usual, Boot::Entry("tool".to_owned())] {
         let plan = plan(boot, false);
         for second in 0..10 {
             assert_eq!(code(&boots.turn(arrival(&plan, second))), "boots");
@@ -124,26 +137,162 @@ fn what_people_choose_and_what_waits_is_never_counted() {
         code: "policy.refused",
         text: "no".into(),
     };
-    let plan = plan(Boot::Refuse(refused), true);
-    for second in 0..10 {
-        assert_eq!(code(&boots.turn(arrival(&plan, second))), "boots");
+    for plan in [plan(Boot::Local, true), plan(Boot::Refuse(refused), true)] {
+        for second in 0..10 {
+            assert_eq!(code(&boots.turn(arrival(&plan, second))), "passes");
+        }
     }
-    assert!(boots.table().boots.is_empty());
+    let table = boots.table();
+    let times: Vec<_> = table.boots.values().map(|boot| boot.began.len()).collect();
+    assert_eq!(times, [1], "one machine, and its last boot alone");
 }
 
 #[test]
-fn memory_is_bounded() {
+fn a_machine_stays_the_same_when_the_store_learns_of_it() {
     let boots = Boots::new(3);
     let plan = entry("debian");
-    for number in 0..=MACHINES_MAX as i64 {
-        let who = Who::Machine(number);
+    let new = Who {
+        machine: None,
+        guid: "11223344-5566-7788-99aa-bbccddeeff00".parse().ok(),
+        mac: "52:54:00:00:00:01".parse().ok(),
+    };
+    let asks = |who, seconds| {
+        let arrival = Arrival {
+            who,
+            ..arrival(&plan, seconds)
+        };
+        code(&boots.turn(arrival))
+    };
+    assert_eq!(asks(new, 0), "boots");
+    let known = Who {
+        machine: Some(7),
+        ..new
+    };
+    assert!(boots.finished(known).is_some());
+    assert_eq!(asks(known, 900), "boot.done");
+    boots.forget(known);
+    assert_eq!(asks(new, 901), "boots");
+    let table = boots.table();
+    assert_eq!((table.boots.len(), table.order.len()), (1, 1));
+}
+
+#[test]
+fn what_the_store_has_of_a_machine_counts() {
+    let (boots, debian) = (Boots::new(3), entry("debian"));
+    let done = Arrival {
+        done: Some("debian"),
+        ..arrival(&debian, 0)
+    };
+    assert_eq!(code(&boots.turn(done)), "boot.done");
+    let other = Arrival {
+        done: Some("debian of P0120005"),
+        ..arrival(&debian, 1)
+    };
+    assert_eq!(code(&boots.turn(other)), "boots");
+    let once = Arrival {
+        once: true,
+        done: Some("debian"),
+        ..arrival(&debian, 2)
+    };
+    assert_eq!(code(&boots.turn(once)), "boots");
+}
+
+fn record(id: u64, entry: &str, seconds: u64) -> BootRecord {
+    BootRecord {
+        seq: 1,
+        id: crate::history::name(id),
+        machine: Some(7),
+        mac: None,
+        guid: None,
+        entry: entry.to_owned(),
+        decider: None,
+        task: Some(entry.to_owned()),
+        once: false,
+        bytes: None,
+        requested: at(seconds),
+        loading: None,
+        loaded: None,
+        finished: None,
+        failed: None,
+        code: None,
+        reason: None,
+    }
+}
+
+#[test]
+fn an_earlier_run_is_taken_up_where_it_ended() {
+    let boots = Boots::new(3);
+    let tries = [600, 1200, 1800].map(|seconds| record(seconds, "debian", seconds));
+    boots.resume(tries);
+    assert_eq!(
+        code(&boots.turn(arrival(&entry("debian"), 1900))),
+        "boot.loop"
+    );
+    assert_eq!(code(&boots.turn(arrival(&entry("winpe"), 1900))), "boots");
+
+    let boots = Boots::new(3);
+    boots.resume([record(0, "debian", 0), record(1, "winpe", 600)]);
+    boots.resume([record(2, "debian", 700), record(3, "debian", 800)]);
+    assert_eq!(code(&boots.turn(arrival(&entry("debian"), 900))), "boots");
+    assert_eq!(
+        code(&boots.turn(arrival(&entry("debian"), 1000))),
+        "boot.loop"
+    );
+}
+
+#[test]
+fn an_order_of_an_earlier_run_is_not_carried_out_twice() {
+    let usual = plan(Boot::Usual, false);
+    let order = BootRecord {
+        once: true,
+        ..record(9, "debian", 0)
+    };
+    let resumed = |order: &BootRecord| {
+        let boots = Boots::new(3);
+        boots.resume([order.clone()]);
+        boots.turn(Arrival {
+            has_loaded: &|_| false,
+            ..arrival(&usual, 30)
+        })
+    };
+    let (plan, number) = plan_of(resumed(&order));
+    assert_eq!(plan.boot, Boot::Entry("debian".to_owned()));
+    assert_eq!(number, Number::Same(BootId(9)));
+    let loaded = BootRecord {
+        loading: Some(at(10)),
+        ..order
+    };
+    assert_eq!(code(&resumed(&loaded)), "boot.done");
+}
+
+#[test]
+fn memory_is_bounded_and_what_must_not_run_twice_goes_last() {
+    let boots = Boots::new(3);
+    let (task, menu) = (entry("debian"), plan(Boot::Usual, false));
+    let asks = |number, plan| {
+        let who = Who {
+            machine: Some(number),
+            ..WHO
+        };
         let _ = boots.turn(Arrival {
             who,
-            ..arrival(&plan, 0)
+            ..arrival(plan, 0)
         });
+    };
+    for number in 0..10 {
+        asks(number, &task);
     }
+    for number in 10..=MACHINES_MAX as i64 + 100 {
+        asks(number, &menu);
+    }
+    let has = |number| boots.table().boots.contains_key(&Key::Machine(number));
+    assert!((0..10).all(has));
+    assert!(!has(10) && has(MACHINES_MAX as i64 + 100));
+    for number in 0..=MACHINES_MAX as i64 {
+        asks(100_000 + number, &task);
+    }
+    assert!(!has(0));
     let table = boots.table();
     assert_eq!(table.boots.len(), MACHINES_MAX);
     assert_eq!(table.order.len(), MACHINES_MAX);
-    assert!(!table.boots.contains_key(&Who::Machine(0)));
 }

@@ -100,6 +100,8 @@ pub struct Client {
     pub offered: Option<Arc<str>>,
     /// What the script boots: an entry's id, `menu` or `local`.
     pub entry: Option<Arc<str>>,
+    /// Number of the boot that began with its script.
+    pub boot: Option<u64>,
     /// Bytes of this boot.
     pub bytes: u64,
     /// Bytes of this boot that were sent more than once.
@@ -138,7 +140,7 @@ pub struct Step {
     /// When; the last time when it repeats.
     pub at: SystemTime,
     /// `asked`, `answered`, `silent`, `leased`, `queued`, `started`, `finished`, `broken`,
-    /// `refused`, `script`, `done` or `failed`.
+    /// `refused`, `script`, `booted`, `done` or `failed`.
     pub kind: &'static str,
     /// Reason code.
     pub code: Option<&'static str>,
@@ -190,6 +192,7 @@ impl Client {
             boots: 1,
             offered: None,
             entry: None,
+            boot: None,
             bytes: 0,
             resent: 0,
             rate: 0,
@@ -232,7 +235,7 @@ impl Client {
     pub(super) fn apply(&mut self, event: &BootEvent) -> Option<Step> {
         let at = event.at;
         let quiet = at.duration_since(self.last_seen).unwrap_or_default() > QUIET;
-        let step = match &event.what {
+        let mut step = match &event.what {
             What::Asked { facts } => Some(self.asked(facts, quiet, at)),
             What::Answered { file } => {
                 self.offered = Some(Arc::clone(file));
@@ -250,8 +253,13 @@ impl Client {
                 let ip = event.ip.map(|ip| ip.to_string()).unwrap_or_default();
                 Some(step(at, "leased", ip))
             }
-            What::Script { boots, because } => {
+            What::Script {
+                boots,
+                because,
+                boot,
+            } => {
                 self.entry = Some(Arc::clone(boots));
+                self.boot = *boot;
                 self.reason = because.clone();
                 let phase = if &**boots == "local" {
                     Phase::Finished
@@ -273,19 +281,22 @@ impl Client {
             | What::Refused { .. } => self.travel(&event.what, at),
         };
         self.last_seen = self.last_seen.max(at);
-        if let Some(step) = &step {
-            self.remember(step.clone());
+        if let Some(step) = &mut step {
+            step.times = self.remember(step.clone());
         }
         step
     }
 
-    /// Nothing has moved for a while: all that it asked for has arrived. True when that is news.
-    pub(super) fn settle(&mut self, now: SystemTime) -> bool {
-        let settles = self.phase == Phase::Loading && self.travels.is_empty();
-        if settles {
-            self.enter(Phase::Booted, now);
+    /// Nothing has moved for a while: all that it asked for has arrived. Gives the step if that is
+    /// news.
+    pub(super) fn settle(&mut self, now: SystemTime) -> Option<Step> {
+        if self.phase != Phase::Loading || !self.travels.is_empty() {
+            return None;
         }
-        settles
+        self.enter(Phase::Booted, now);
+        let mut step = step(now, "booted", format!("{} bytes in all", self.bytes));
+        step.times = self.remember(step.clone());
+        Some(step)
     }
 
     /// Takes over what was seen of the same machine before its MAC was known.
@@ -300,6 +311,7 @@ impl Client {
             self.reason = other.reason;
         }
         self.entry = self.entry.take().or(other.entry);
+        self.boot = self.boot.or(other.boot);
         self.guid = self.guid.or(other.guid);
         self.arch = self.arch.or(other.arch);
         self.heard = self.heard.take().or(other.heard);
@@ -482,6 +494,7 @@ impl Client {
         self.boots += 1;
         self.offered = None;
         self.entry = None;
+        self.boot = None;
         self.bytes = 0;
         self.resent = 0;
         self.rate = 0;
@@ -510,17 +523,19 @@ impl Client {
         self.reason = Some(reason);
     }
 
-    fn remember(&mut self, step: Step) {
+    /// Gives how often it happened in a row.
+    fn remember(&mut self, step: Step) -> u32 {
         if let Some(last) = self.repeated(&step) {
             last.times = last.times.saturating_add(1);
             last.at = step.at;
             last.text = step.text;
-            return;
+            return last.times;
         }
         if self.timeline.len() == STEPS_MAX {
             self.timeline.pop_front();
         }
         self.timeline.push_back(step);
+        1
     }
 
     /// The line that this step only repeats. A disk over HTTP is read in thousands of parts, which

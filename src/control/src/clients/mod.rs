@@ -31,6 +31,39 @@ pub struct Clients {
     shared: Arc<Shared>,
 }
 
+/// One step of one machine, for those who write it down or pass it on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happened {
+    /// When.
+    pub at: SystemTime,
+    /// The machine's MAC, once it is known.
+    pub mac: Option<MacAddress>,
+    /// The address that it used.
+    pub ip: Option<IpAddr>,
+    /// Number of the boot that began with its script.
+    pub boot: Option<u64>,
+    /// As [`Step::kind`].
+    pub kind: &'static str,
+    /// Reason code.
+    pub code: Option<&'static str>,
+    /// In words, without control characters.
+    pub text: String,
+    /// Where the boot stands now.
+    pub phase: Phase,
+    /// Bytes of this boot so far.
+    pub bytes: u64,
+    /// It does not just repeat what happened before.
+    pub is_new: bool,
+    /// Something has arrived at the machine: it did not only ask.
+    pub has_booted: bool,
+}
+
+/// Hears what machines do, in order, on the table's thread: it must not wait.
+pub trait Hear: Send + Sync {
+    /// Some steps.
+    fn hear(&self, happened: &[Happened]);
+}
+
 /// A machine that changed, for streams.
 #[derive(Clone, Debug)]
 pub struct Update {
@@ -62,19 +95,41 @@ pub struct Page {
     pub next: Option<u64>,
 }
 
+impl Happened {
+    fn of(client: &Client, step: Step, ip: Option<IpAddr>) -> Self {
+        Self {
+            at: step.at,
+            mac: client.mac,
+            ip,
+            boot: client.boot,
+            kind: step.kind,
+            code: step.code,
+            is_new: step.times == 1,
+            text: step.text,
+            phase: client.phase,
+            bytes: client.bytes,
+            has_booted: client.has_booted(),
+        }
+    }
+}
+
 impl Clients {
-    /// Starts the thread that reads `events`. It ends when the last sender or the last clone of
-    /// this table is gone.
+    /// Starts the thread that reads `events` and tells `hearers` what machines do. It ends when the
+    /// last sender or the last clone of this table is gone.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(events: Receiver<BootEvent>, metrics: Arc<Metrics>) -> io::Result<Self> {
+    pub fn start(
+        events: Receiver<BootEvent>,
+        metrics: Arc<Metrics>,
+        hearers: Vec<Box<dyn Hear>>,
+    ) -> io::Result<Self> {
         let updates = broadcast::Sender::new(UPDATES_MAX);
         let clients = Self::new(CLIENTS_MAX, updates.downgrade());
         let shared = Arc::downgrade(&clients.shared);
         std::thread::Builder::new()
             .name("clients".to_owned())
-            .spawn(move || own(&shared, &events, &updates, &metrics))?;
+            .spawn(move || own(&shared, &events, &updates, &metrics, &hearers))?;
         Ok(clients)
     }
 
@@ -126,14 +181,14 @@ impl Clients {
     pub(crate) fn feed(events: impl IntoIterator<Item = BootEvent>) -> Self {
         let clients = Self::new(CLIENTS_MAX, broadcast::Sender::new(1).downgrade());
         for event in events {
-            clients.happens(event);
+            let _ = clients.happens(event);
         }
         clients
     }
 
     #[cfg(test)]
-    pub(crate) fn happens(&self, event: BootEvent) {
-        let _ = self.shared.table().apply(&event);
+    pub(crate) fn happens(&self, event: BootEvent) -> Option<Happened> {
+        self.shared.table().apply(&event)
     }
 }
 
@@ -168,6 +223,7 @@ fn own(
     events: &Receiver<BootEvent>,
     updates: &broadcast::Sender<Update>,
     metrics: &Metrics,
+    hearers: &[Box<dyn Hear>],
 ) {
     let mut sequence = 0;
     let mut told = Instant::now();
@@ -178,18 +234,26 @@ fn own(
             return;
         };
         let ended = matches!(first, Err(RecvTimeoutError::Disconnected));
+        let mut happened = Vec::new();
         if let Ok(first) = first {
             let mut table = shared.table();
-            for event in std::iter::once(first).chain(events.try_iter().take(BATCH - 1)) {
-                if let Some(step) = table.apply(&event) {
-                    follow(&event, &step);
-                    tally.add(step.kind);
-                }
-            }
+            let batch = std::iter::once(first).chain(events.try_iter().take(BATCH - 1));
+            happened.extend(batch.filter_map(|event| table.apply(&event)));
         }
-        if ended || told.elapsed() >= TICK {
+        let is_due = ended || told.elapsed() >= TICK;
+        if is_due {
             told = Instant::now();
+            happened.extend(shared.table().settle(SystemTime::now()));
             tell(&shared, updates, &mut sequence, metrics);
+        }
+        for happened in &happened {
+            follow(happened);
+            tally.add(happened.kind);
+        }
+        for hearer in hearers {
+            hearer.hear(&happened);
+        }
+        if is_due {
             tally.log_when_due();
         }
         if ended {
@@ -199,15 +263,15 @@ fn own(
 }
 
 /// One line for each step of one machine; see the contract in `telemetry::logging`.
-fn follow(event: &BootEvent, step: &Step) {
+fn follow(happened: &Happened) {
     tracing::debug!(
         target: BOOT,
-        mac = event.mac.map(tracing::field::display),
-        ip = event.ip.map(tracing::field::display),
-        code = step.code,
+        mac = happened.mac.map(tracing::field::display),
+        ip = happened.ip.map(tracing::field::display),
+        code = happened.code,
         "{}: {}",
-        step.kind,
-        step.text
+        happened.kind,
+        happened.text
     );
 }
 
@@ -219,7 +283,6 @@ fn tell(
 ) {
     let (mut changed, counts) = {
         let mut table = shared.table();
-        table.settle(SystemTime::now());
         (table.take_changed(), table.counts())
     };
     for (phase, machines) in counts {

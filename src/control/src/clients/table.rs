@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use bootstorm_proto::types::MacAddress;
 use bootstorm_telemetry::event::{BootEvent, TransferId, What};
 
-use super::Page;
-use super::client::{Client, Phase, Step, TRAVELS_MAX};
+use super::client::{Client, Phase, TRAVELS_MAX};
+use super::{Happened, Page};
 
 /// Machines that the table holds; beyond, the one that was quiet longest makes room, and of those
 /// first the ones that only asked: a flood of made-up MACs drives out no machine that loads.
@@ -62,10 +62,11 @@ impl Table {
     }
 
     /// Takes an event in; gives the step that it makes in a machine's history.
-    pub(super) fn apply(&mut self, event: &BootEvent) -> Option<Step> {
+    pub(super) fn apply(&mut self, event: &BootEvent) -> Option<Happened> {
         let id = self.find_or_make(event)?;
         let slot = self.slots.get_mut(&id)?;
         let step = Arc::make_mut(&mut slot.client).apply(event);
+        let happened = step.map(|step| Happened::of(&slot.client, step, event.ip));
         match event.what {
             What::Started { id: transfer, .. } => {
                 self.by_transfer.insert(transfer, id);
@@ -79,12 +80,13 @@ impl Table {
         }
         self.heard(id);
         self.changed.insert(id);
-        step
+        happened
     }
 
     /// Looks which machines have loaded all that they asked for: the next file of a boot is asked
-    /// for within moments of the last.
-    pub(super) fn settle(&mut self, now: SystemTime) {
+    /// for within moments of the last. Gives those for which that is news.
+    pub(super) fn settle(&mut self, now: SystemTime) -> Vec<Happened> {
+        let mut settled = Vec::new();
         for id in std::mem::take(&mut self.settling) {
             let Some(slot) = self.slots.get_mut(&id) else {
                 continue;
@@ -95,10 +97,13 @@ impl Table {
                 < SETTLED
             {
                 self.settling.insert(id);
-            } else if Arc::make_mut(&mut slot.client).settle(now) {
+            } else if let Some(step) = Arc::make_mut(&mut slot.client).settle(now) {
+                let ip = slot.client.addresses.first().copied();
+                settled.push(Happened::of(&slot.client, step, ip));
                 self.changed.insert(id);
             }
         }
+        settled
     }
 
     pub(super) fn by_mac(&self, mac: MacAddress) -> Option<Arc<Client>> {

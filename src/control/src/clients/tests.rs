@@ -71,6 +71,7 @@ fn script(boots: &str) -> What {
     What::Script {
         boots: boots.into(),
         because: None,
+        boot: None,
     }
 }
 
@@ -464,7 +465,7 @@ fn pages_follow_each_other_and_filter() {
 fn the_thread_tells_subscribers_and_ends_with_its_senders() {
     let (sender, receiver) = crossbeam_channel::bounded(16);
     let metrics = Arc::new(Metrics::new());
-    let clients = Clients::start(receiver, Arc::clone(&metrics)).unwrap();
+    let clients = Clients::start(receiver, Arc::clone(&metrics), Vec::new()).unwrap();
     let mut updates = clients.subscribe();
     sender
         .send(event(0, Some(mac(1)), Some(ip(1)), script("menu")))

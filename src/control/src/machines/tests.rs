@@ -26,7 +26,7 @@ async fn scene() -> Scene {
     let location = Location::in_folder(data.path());
     let store = Store::open(&location).await.unwrap();
     let watch = store.watch().await.unwrap();
-    let spool = Spool::open(&data.path().join("spool.jsonl")).unwrap();
+    let spool = Arc::new(Spool::open(&data.path().join("spool.jsonl")).unwrap());
     let rules = Rules::from(&Config::for_user());
     let policy = Policy::new(rules, Ports::default(), Arc::new(Catalog::default()));
     let policy = Arc::new(policy);
@@ -59,7 +59,7 @@ impl Scene {
 
     fn hears(&self) -> (Sender<BootEvent>, Clients) {
         let (events, receiver) = crossbeam_channel::bounded(10);
-        let clients = Clients::start(receiver, Arc::new(Metrics::new())).unwrap();
+        let clients = Clients::start(receiver, Arc::new(Metrics::new()), Vec::new()).unwrap();
         tokio::spawn(Arc::clone(&self.machines).follow(&clients));
         (events, clients)
     }
@@ -94,6 +94,7 @@ async fn a_machine_that_boots_first_is_known_to_decisions() {
         what: What::Script {
             boots: "debian".into(),
             because: None,
+            boot: None,
         },
     };
     events.send(event).unwrap();

@@ -294,7 +294,7 @@ impl MachineView {
 }
 
 /// A machine by MAC, GUID, number or name.
-fn key(text: &str) -> Key {
+pub(super) fn key(text: &str) -> Key {
     let mac = text.parse().map(Key::Mac).ok();
     let guid = || text.parse().map(Key::Guid).ok();
     let id = || text.parse().map(Key::Id).ok();
@@ -332,7 +332,7 @@ fn bootable(catalog: &Catalog, boot: &str) -> Result<(), Problem> {
     Err(Problem::new(status, "web.unknown-entry", detail))
 }
 
-fn unknown(text: &str) -> Problem {
+pub(super) fn unknown(text: &str) -> Problem {
     let text = text.escape_debug();
     let detail = format!("{text} was never seen, named or assigned anything");
     Problem::new(StatusCode::NOT_FOUND, "web.unknown-machine", detail)

@@ -5,6 +5,7 @@ mod auth;
 mod body;
 mod classifier;
 mod connection;
+mod history;
 mod machines;
 mod problem;
 mod router;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::auth::Auth;
 use super::connection::Peer;
 use super::problem::Problem;
-use super::{WebSeams, api, classifier, machines, stream};
+use super::{WebSeams, api, classifier, history, machines, stream};
 
 /// What handlers share.
 #[derive(Debug)]
@@ -47,6 +47,9 @@ pub(super) fn router(seams: WebSeams, stopped: watch::Receiver<bool>) -> Router 
         .route("/api/v1/clients/{id}", get(api::client))
         .route("/api/v1/events", get(stream::events))
         .route("/api/v1/entries", get(api::entries))
+        .route("/api/v1/boots", get(history::boots))
+        .route("/api/v1/boots/summary", get(history::summary))
+        .route("/api/v1/machines/{id}/history", get(history::events))
         .route("/api/v1/classifier", get(classifier::classifier))
         .route("/api/v1/classifier/{mac}", get(classifier::machine))
         .merge(machine_routes())
@@ -147,6 +150,8 @@ async fn front() -> &'static str {
          /api/v1/events         the same as server-sent events\n\
          /api/v1/entries        what can be booted\n\
          /api/v1/machines       machines of the database; PUT /api/v1/machines/ID assigns\n\
+         /api/v1/machines/ID/history  what happened to one of them\n\
+         /api/v1/boots          boots with their dates, as JSON or CSV; /summary counts them\n\
          /api/v1/classifier     packets that were passed and dropped, and by which rules\n\
          /metrics               OpenMetrics\n\
          /healthz               ok\n"

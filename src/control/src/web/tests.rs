@@ -19,6 +19,7 @@ use crate::Boots;
 use lab::{MAC, lab, talk, until};
 
 mod classifier;
+mod history;
 mod lab;
 mod machines;
 
@@ -412,11 +413,11 @@ async fn machines_that_were_seen_are_noted_in_the_store() {
     let catalog = Arc::new(Catalog::default());
     let rules = Rules::from(&Config::for_user());
     let policy = Arc::new(Policy::new(rules, Ports::default(), catalog));
-    let spool = Spool::open(&data.path().join("spool.jsonl")).unwrap();
+    let spool = Arc::new(Spool::open(&data.path().join("spool.jsonl")).unwrap());
     let machines = Machines::open(store, spool, policy, Boots::new(3)).await;
     let machines = Arc::new(machines.unwrap());
     let (events, receiver) = crossbeam_channel::bounded(10);
-    let clients = Clients::start(receiver, Arc::new(Metrics::new())).unwrap();
+    let clients = Clients::start(receiver, Arc::new(Metrics::new()), Vec::new()).unwrap();
     let following = Arc::clone(&machines).follow(&clients);
     let event = |what| BootEvent {
         at: SystemTime::now(),
@@ -431,6 +432,7 @@ async fn machines_that_were_seen_are_noted_in_the_store() {
         .send(event(What::Script {
             boots,
             because: None,
+            boot: None,
         }))
         .unwrap();
     let asks = BootEvent {

@@ -1,5 +1,6 @@
 //! `bootstorm machine`: the machines that the running server knows, and what they are to do.
 
+mod history;
 mod print;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::live::{Live, Refused};
 use super::{ConfigArgs, EXIT_FAILURE, EXIT_USAGE};
+use history::Past;
 use print::{Format, print};
 
 /// Machines that are asked for at a time.
@@ -30,6 +32,8 @@ Examples:
   bootstorm machine list -o csv > machines.csv      what `machine import` reads
   bootstorm machine reimage lab3-17 --boot debian-13
                                                     at its next boot, once
+  bootstorm machine boots --since 20h --state failed
+                                                    what went wrong of late
   bootstorm machine hold lab3-17                    it waits until `machine release`
 
 Exit codes: 0 done, 1 the server is not there or refuses, 2 what was written is wrong.")]
@@ -52,6 +56,10 @@ enum Command {
         /// Which one
         machine: String,
     },
+    /// Show what happened to a machine, newest first
+    History(history::History),
+    /// List boots with their dates, newest first
+    Boots(history::Boots),
     /// Make a machine that is not there
     Add(Words),
     /// Change what is known of a machine; an empty word takes it away
@@ -172,6 +180,7 @@ pub(crate) fn run(args: &MachineArgs) -> anyhow::Result<ExitCode> {
         Ok(Said::Machines(machines)) => {
             print(&mut std::io::stdout().lock(), args.output, &machines)?;
         }
+        Ok(Said::Past(past)) => past.print(&mut std::io::stdout().lock(), args.output)?,
         Ok(Said::Words(words)) => writeln!(std::io::stdout().lock(), "{words}")?,
         Err(error) => {
             let Some(refused) = error.downcast_ref::<Refused>() else {
@@ -187,6 +196,7 @@ pub(crate) fn run(args: &MachineArgs) -> anyhow::Result<ExitCode> {
 
 enum Said {
     Machines(Vec<Value>),
+    Past(Past),
     Words(String),
 }
 
@@ -195,6 +205,8 @@ fn ask(live: &Live, command: &Command) -> anyhow::Result<Said> {
     match command {
         Command::List(list) => Ok(Said::Machines(list.all(live)?)),
         Command::Show { machine } => one(live.send(&Method::GET, &path(machine, &[]), None)?),
+        Command::History(history) => Ok(Said::Past(history.ask(live)?)),
+        Command::Boots(boots) => Ok(Said::Past(boots.ask(live)?)),
         Command::Add(words) => one(live.send(&Method::POST, MACHINES, Some(&words.json()))?),
         Command::Set { machine, words } => {
             one(live.send(&Method::PUT, &path(machine, &[]), Some(&words.json()))?)

@@ -80,6 +80,7 @@ fn event(number: u64) -> Note {
         at: at(number),
         mac: None,
         machine: None,
+        boot: None,
         kind: "script".to_owned(),
         code: None,
         text: String::new(),

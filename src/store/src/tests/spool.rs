@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::lab::{Lab, at, mac, on_each, sighting};
-use crate::{BootBegin, Edit, Event, Key, Location, Note, Once, SPOOL_MAX, Spool, Store};
+use crate::{
+    BootBegin, BootFilter, Edit, Event, Key, Location, Note, Once, SPOOL_MAX, Spool, Store,
+};
 
 struct Scene {
     folder: TempDir,
@@ -56,6 +58,7 @@ fn event(number: usize) -> Note {
         at: at(number as u64),
         mac: Some(mac(1)),
         machine: None,
+        boot: None,
         kind: "script".to_owned(),
         code: None,
         text: "a \"step\"\n of ünknown".to_owned(),
@@ -88,7 +91,12 @@ async fn notes_of_every_kind_arrive_in_order() {
             id: "b1".to_owned(),
             machine: None,
             mac: Some(mac(2)),
+            guid: None,
+            serial: None,
             entry: "debian".to_owned(),
+            decider: "rules".to_owned(),
+            task: None,
+            once: false,
             at: at(3),
         };
         let spool = scene.spool();
@@ -107,7 +115,11 @@ async fn notes_of_every_kind_arrive_in_order() {
         assert_eq!((spool.waiting(), spool.dropped()), (0, 0));
         assert_eq!(fs::metadata(scene.path()).unwrap().len(), 0);
         assert_eq!(scene.events().await, ids(0..450));
-        let boots = scene.store.boots(Some(2), None, 10).await.unwrap();
+        let filter = BootFilter {
+            machine: Some(2),
+            ..BootFilter::default()
+        };
+        let boots = scene.store.boots(&filter, None, 10).await.unwrap();
         assert_eq!(boots.len(), 1);
         let machines = scene.store.load().await.unwrap();
         assert_eq!(machines[0].once, None);

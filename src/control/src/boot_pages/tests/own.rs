@@ -1,5 +1,6 @@
 //! What concerns one boot of one machine: orders that are carried out once, tokens.
 
+use bootstorm_config::{PlanConfig, Rule};
 use bootstorm_policy::{BootId, Identity};
 use bootstorm_store::Once;
 use bootstorm_telemetry::event::TransferId;
@@ -23,7 +24,7 @@ fn asks(lab: &Lab) -> String {
 
 /// The machine loads a file of its script.
 fn loads(lab: &Lab) {
-    lab.pages.clients.happens(BootEvent {
+    lab.hear(BootEvent {
         at: SystemTime::now(),
         mac: MAC.parse().ok(),
         ip: None,
@@ -34,6 +35,18 @@ fn loads(lab: &Lab) {
             size: 1000,
         },
     });
+}
+
+fn tool_is_required(config: &mut Config) {
+    let plan = PlanConfig {
+        boot: "tool".parse().ok(),
+        required: true,
+        ..PlanConfig::default()
+    };
+    config.rules = vec![Rule {
+        plan,
+        ..Rule::default()
+    }];
 }
 
 const BOOTS_TOOL: &str = "/images/tool.efi";
@@ -50,7 +63,7 @@ fn an_order_is_carried_out_once_and_the_disk_follows() {
     assert!(script.ends_with("exit 1\n"), "{script}");
     let last = lab.events.try_iter().last().unwrap();
     assert!(
-        matches!(&last.what, What::Script { boots, because: Some(reason) }
+        matches!(&last.what, What::Script { boots, because: Some(reason), boot: None }
             if &**boots == "local" && reason.code == "boot.done"),
         "{last:?}"
     );
@@ -60,6 +73,9 @@ fn an_order_is_carried_out_once_and_the_disk_follows() {
     lab.edit(order("tool"));
     assert!(asks(&lab).contains(BOOTS_TOOL), "ordered anew");
     lab.edit(Edit::Boot(None));
+    loads(&lab);
+    assert!(asks(&lab).contains("[boot.done]"), "nothing was decided");
+    lab.edit(Edit::Held(false));
     assert!(asks(&lab).contains("choose"), "people decided anew");
 }
 
@@ -104,14 +120,118 @@ fn a_machine_that_waits_for_its_turn_keeps_its_order() {
 }
 
 #[test]
-fn without_its_database_the_server_hands_out_no_order() {
+fn without_its_database_an_order_is_taken_from_memory_and_once() {
     let lab = lab();
     lab.edit(order("tool"));
     lab.runtime.block_on(lab.pages.machines.close());
+    assert!(asks(&lab).contains(BOOTS_TOOL));
+    loads(&lab);
     let script = asks(&lab);
-    assert!(script.contains("[store."), "{script}");
-    assert!(script.contains("sleep 10"), "{script}");
-    assert!(!script.contains(BOOTS_TOOL), "{script}");
+    assert!(script.contains("[boot.done]"), "{script}");
+    // The next run of the server, which finds the database again.
+    let lab = lab.restarted();
+    assert!(asks(&lab).contains("[boot.done]"));
+    let machine = lab.machine();
+    assert_eq!((machine.once, machine.phase.as_str()), (None, "script"));
+    let boots = lab.stored_boots();
+    let told: Vec<_> = boots.iter().map(|b| (b.entry.as_str(), b.once)).collect();
+    assert_eq!(told, [("tool", true)]);
+}
+
+#[test]
+fn wds_13_what_is_done_stays_done_over_a_restart() {
+    let mut lab = lab();
+    lab.configure(tool_is_required);
+    assert!(asks(&lab).contains(BOOTS_TOOL));
+    let done = format!("state=finished&mac={MAC}");
+    let reported = lab.respond(&request(Method::Get, "/boot/report", &done));
+    assert_eq!(body(&reported), "ok\n");
+    assert!(asks(&lab).contains("[boot.done]"));
+    for _ in 0..2 {
+        lab = lab.restarted();
+        lab.configure(tool_is_required);
+        assert!(asks(&lab).contains("[boot.done]"));
+        let boots = lab.stored_boots();
+        assert_eq!(boots.len(), 1);
+        assert!(boots[0].finished.is_some());
+        assert_eq!(boots[0].machine, Some(lab.machine().id));
+    }
+    let lab = lab.restarted();
+    lab.configure(tool_is_required);
+    lab.edit(Edit::Held(false));
+    assert!(asks(&lab).contains(BOOTS_TOOL), "people decided anew");
+}
+
+#[test]
+fn twopxe_21_serial_numbers_of_scripts_tell_machines_apart_in_the_store() {
+    let lab = lab();
+    let guid = "11223344-5566-7788-99aa-bbccddeeff00";
+    let asks = |mac: u8, serial: &str| {
+        let query = format!(
+            "mac=52:54:00:00:00:{mac:02x}&uuid={guid}&serial={serial}&asset=A%207&\
+             manufacturer=ACME&product=Desk%201"
+        );
+        lab.respond(&request(Method::Get, "/boot", &query))
+    };
+    for (mac, serial) in [(1, "S-1"), (2, "S-2"), (1, "S-1"), (2, "S-2")] {
+        assert_eq!(asks(mac, serial).status, 200);
+    }
+    let boots = lab.stored_boots();
+    assert!(boots.len() >= 2);
+    let machines = lab.stored_machines();
+    let mut told: Vec<_> = machines
+        .iter()
+        .map(|m| {
+            (
+                m.hardware.serial.as_deref().unwrap_or_default(),
+                m.macs.clone(),
+            )
+        })
+        .collect();
+    told.sort();
+    let mac = |last| vec![MacAddress::new([0x52, 0x54, 0, 0, 0, last])];
+    assert_eq!(told, [("S-1", mac(1)), ("S-2", mac(2))]);
+    for machine in &machines {
+        let hardware = &machine.hardware;
+        assert_eq!(hardware.asset.as_deref(), Some("A 7"));
+        assert_eq!(hardware.manufacturer.as_deref(), Some("ACME"));
+        assert_eq!(hardware.product.as_deref(), Some("Desk 1"));
+        let own = boots.iter().filter(|boot| boot.machine == Some(machine.id));
+        assert!(own.clone().count() >= 1);
+        assert!(
+            own.into_iter()
+                .all(|boot| boot.mac == machine.macs.first().copied())
+        );
+    }
+}
+
+#[test]
+fn a_machine_that_boots_nothing_tells_what_it_is_all_the_same() {
+    let lab = lab();
+    lab.edit(Edit::Held(true));
+    let query = format!("mac={MAC}&serial={}&product=Desk", "9".repeat(4000));
+    let _ = lab.respond(&request(Method::Get, "/boot", &query));
+    lab.runtime.block_on(lab.pages.machines.note_now());
+    let hardware = lab.machine().hardware;
+    assert_eq!(hardware.product.as_deref(), Some("Desk"));
+    assert!(hardware.serial.unwrap().len() <= 255);
+    assert_eq!(lab.stored_boots(), []);
+}
+
+#[test]
+fn a_required_boot_repeats_only_so_often_over_restarts() {
+    let mut lab = lab();
+    for round in 1..=3 {
+        lab.configure(tool_is_required);
+        assert!(asks(&lab).contains(BOOTS_TOOL), "{round}");
+        loads(&lab);
+        lab = lab.restarted();
+        let boots = lab.stored_boots();
+        assert!(boots.iter().all(|b| b.loading.is_some()), "{boots:?}");
+    }
+    lab.configure(tool_is_required);
+    let script = asks(&lab);
+    assert!(script.contains("[boot.loop]"), "{script}");
 }
 
 #[test]
@@ -195,7 +315,7 @@ fn who_is_asked_elsewhere_waits_and_what_is_required_repeats_only_so_often() {
         loads(&lab);
     }
     assert!(asks(&lab).contains("[boot.loop]"));
-    lab.edit(Edit::Boot(None));
+    lab.edit(Edit::Held(false));
     let report = format!("state=finished&mac={MAC}");
     assert!(asks(&lab).contains(BOOTS_TOOL), "people decided anew");
     let _ = lab.respond(&request(Method::Get, "/boot/report", &report));

@@ -24,6 +24,7 @@ pub(super) struct Lab {
     pub(super) authority: Arc<Authority>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) policy: Arc<Policy>,
+    pub(super) machines: Arc<Machines>,
     events: Sender<BootEvent>,
     _data: TempDir,
 }
@@ -45,16 +46,16 @@ pub(super) async fn lab() -> Lab {
     let policy = Arc::new(Policy::new(rules, Ports::default(), Arc::clone(&catalog)));
     let location = Location::in_folder(data.path());
     let store = Store::open(&location).await.unwrap();
-    let spool = Spool::open(&data.path().join("spool.jsonl")).unwrap();
+    let spool = Arc::new(Spool::open(&data.path().join("spool.jsonl")).unwrap());
     let machines = Machines::open(store, spool, Arc::clone(&policy), Boots::new(3));
-    let machines = machines.await.unwrap();
+    let machines = Arc::new(machines.await.unwrap());
     let metrics = Arc::new(Metrics::new());
     let (events, receiver) = crossbeam_channel::bounded(1000);
     let seams = WebSeams {
         token,
         authority: Arc::clone(&authority),
-        clients: Clients::start(receiver, Arc::clone(&metrics)).unwrap(),
-        machines: Arc::new(machines),
+        clients: Clients::start(receiver, Arc::clone(&metrics), Vec::new()).unwrap(),
+        machines: Arc::clone(&machines),
         classifier: Arc::new(super::classifier::Scene::new()),
         catalog,
         metrics: Arc::clone(&metrics),
@@ -72,6 +73,7 @@ pub(super) async fn lab() -> Lab {
         authority,
         metrics,
         policy,
+        machines,
         events,
         _data: data,
     }

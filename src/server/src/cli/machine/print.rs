@@ -31,30 +31,44 @@ const HEAD: [&str; 8] = ["ID", "NAME", "MAC", "BOOT", "ONCE", "TAGS", "PHASE", "
 
 fn table(out: &mut impl Write, machines: &[Value]) -> io::Result<()> {
     let rows: Vec<[String; 8]> = machines.iter().map(row).collect();
+    columns(out, HEAD, &rows)
+}
+
+/// Prints rows under their heads, each column as wide as its widest cell.
+pub(super) fn columns<const N: usize>(
+    out: &mut impl Write,
+    head: [&str; N],
+    rows: &[[String; N]],
+) -> io::Result<()> {
+    let shown = |row: &[String; N]| {
+        let cells = row.each_ref().map(|cell| harmless(cell));
+        cells.map(|cell| {
+            if cell.is_empty() {
+                "-".to_owned()
+            } else {
+                cell
+            }
+        })
+    };
+    let head = head.map(str::to_owned);
+    let rows: Vec<[String; N]> = std::iter::once(head)
+        .chain(rows.iter().map(shown))
+        .collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([HEAD[column].len()]).max().unwrap_or_default()
+        cells.max().unwrap_or_default()
     };
-    let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
-    let mut line = |cells: &[String; 8]| {
-        let cells = cells.iter().zip(&widths);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    rows.iter().try_for_each(|row| {
+        let cells = row.iter().zip(&widths);
         let line: Vec<String> = cells
             .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
         writeln!(out, "{}", line.join("  ").trim_end())
-    };
-    line(&HEAD.map(str::to_owned))?;
-    rows.iter().try_for_each(line)
+    })
 }
 
 fn row(machine: &Value) -> [String; 8] {
-    let or_dash = |text: String| {
-        if text.is_empty() {
-            "-".to_owned()
-        } else {
-            text
-        }
-    };
     let held = if machine["held"].is_null() {
         ""
     } else {
@@ -70,10 +84,10 @@ fn row(machine: &Value) -> [String; 8] {
         text(&machine["phase"]) + held,
         text(&machine["last_seen"]),
     ]
-    .map(|cell| or_dash(harmless(&cell)))
 }
 
-fn json(out: &mut impl Write, machines: &[Value]) -> io::Result<()> {
+/// Prints what the API said.
+pub(super) fn json(out: &mut impl Write, machines: &[Value]) -> io::Result<()> {
     let text = serde_json::to_string_pretty(machines)?;
     // JSON leaves the control characters beyond ASCII as they are; some terminals obey them.
     let is_harmful = |c: char| c.is_control() && c != '\n';
@@ -119,7 +133,8 @@ fn csv(out: &mut impl Write, machines: &[Value]) -> io::Result<()> {
     Ok(())
 }
 
-fn joined(cells: impl Iterator<Item = String>) -> String {
+/// A line of comma-separated values.
+pub(super) fn joined(cells: impl Iterator<Item = String>) -> String {
     let cells = cells.map(|cell| {
         let cell = harmless(&cell);
         if cell.contains([',', ';', '"']) {
@@ -131,7 +146,8 @@ fn joined(cells: impl Iterator<Item = String>) -> String {
     cells.collect::<Vec<_>>().join(",")
 }
 
-fn text(value: &Value) -> String {
+/// The text, or nothing.
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
