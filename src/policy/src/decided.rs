@@ -61,6 +61,8 @@ impl DecidedAnswers {
             &client.arches,
             client.undi,
             client.ipxe_features,
+            // Windows' boot programs are told what to do instead of a file.
+            client.wds.is_some(),
         )
             .hash(&mut rest);
         (client.relay, client.address, client.local, client.interface).hash(&mut rest);

@@ -14,6 +14,7 @@ use crate::changes::Change;
 use crate::database::Failure;
 use crate::edits::change;
 use crate::machine::{from_millis, parse, time, to_millis};
+use crate::machines::find;
 use crate::text::{check, check_body};
 use crate::{Edit, Key, PAGE_MAX, Store, StoreError};
 
@@ -99,6 +100,8 @@ pub struct Approval {
     pub state: ApprovalState,
     /// Who decided.
     pub decider: Option<String>,
+    /// Why it was not let in, in the words of whoever decided.
+    pub reason: Option<String>,
     /// When it asked first.
     pub created: SystemTime,
     /// When somebody decided.
@@ -116,11 +119,14 @@ pub enum Answer {
     Deny {
         /// Until when the answer holds.
         until: SystemTime,
+        /// Why; its screen shows it.
+        reason: Option<String>,
     },
 }
 
 impl Store {
-    /// The request of a machine: the one that waits or was decided and still holds, else a new one.
+    /// The request of a machine: the one that waits or was denied and still holds, else a new one.
+    /// Whether the machine is let in already is for the caller to know.
     ///
     /// # Errors
     /// [`StoreError::TooMany`] and others.
@@ -190,14 +196,15 @@ impl Store {
         .await
     }
 
-    /// One request.
+    /// One request. Its code may be written as people read it from a screen.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn approval(&self, code: &str) -> Result<Option<Approval>, StoreError> {
+        let code = as_written(code);
         self.bounded(async {
             let mut connection = self.pool().acquire().await?;
-            Ok(read(&mut connection, code).await?)
+            Ok(read(&mut connection, &code).await?)
         })
         .await
     }
@@ -216,58 +223,68 @@ impl Store {
         at: SystemTime,
     ) -> Result<(Approval, Option<i64>), StoreError> {
         check("a name", by)?;
+        let code = as_written(code);
         self.bounded(async {
             let mut transaction = self.writing().await?;
-            let waiting = waiting(&mut transaction, code, at).await?;
-            let (machine, state, expires) = match answer {
+            let waiting = waiting(&mut transaction, &code, at).await?;
+            let (machine, state) = match answer {
                 Answer::Approve(edits) => {
                     let id = admit(&mut transaction, &waiting, edits).await?;
-                    (Some(id), ApprovalState::Approved, waiting.expires)
+                    (Some(id), ApprovalState::Approved)
                 }
-                Answer::Deny { until } => (None, ApprovalState::Denied, *until),
+                Answer::Deny { .. } => (None, ApprovalState::Denied),
             };
+            let (expires, reason) = match answer {
+                Answer::Approve(_) => (waiting.expires, None),
+                Answer::Deny { until, reason } => (*until, reason.as_deref()),
+            };
+            reason.map_or(Ok(()), |reason| check("a reason", reason))?;
             sqlx::query(
-                "UPDATE approvals SET state = $2, decider = $3, decided = $4, expires = $5 \
-                 WHERE code = $1",
+                "UPDATE approvals SET state = $2, decider = $3, decided = $4, expires = $5, \
+                 reason = $6 WHERE code = $1",
             )
-            .bind(code.to_owned())
+            .bind(code.clone())
             .bind(state.name())
             .bind(by.to_owned())
             .bind(to_millis(at))
             .bind(to_millis(expires))
+            .bind(reason.map(str::to_owned))
             .execute(&mut *transaction)
             .await?;
             let told = machine.map(Change::Machine).into_iter();
-            let told = told.chain([Change::Approval(code.to_owned())]);
+            let told = told.chain([Change::Approval(code.clone())]);
             self.tell(&mut transaction, &told.collect::<Vec<_>>())
                 .await?;
-            let approval = read(&mut transaction, code).await?;
+            let approval = read(&mut transaction, &code).await?;
             transaction.commit().await?;
             Ok((approval.ok_or(Error::RowNotFound)?, machine))
         })
         .await
     }
 
-    /// Ends the requests that waited too long; gives their codes, some hundred at a time.
+    /// Ends the requests that waited too long; gives them, some hundred at a time.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn expire_approvals(&self, now: SystemTime) -> Result<Vec<String>, StoreError> {
+    pub async fn expire_approvals(&self, now: SystemTime) -> Result<Vec<Approval>, StoreError> {
         self.bounded(async {
             let mut transaction = self.writing().await?;
             let rows = sqlx::query(
                 "UPDATE approvals SET state = 'expired' WHERE code IN (SELECT code FROM approvals \
-                 WHERE state = 'pending' AND expires <= $1 LIMIT 500) RETURNING code",
+                 WHERE state = 'pending' AND expires <= $1 LIMIT 500) RETURNING *",
             )
             .bind(to_millis(now))
             .fetch_all(&mut *transaction)
             .await?;
-            let codes: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
-            let codes = codes?;
-            let told: Vec<_> = codes.iter().cloned().map(Change::Approval).collect();
-            self.tell(&mut transaction, &told).await?;
+            let ended: Result<Vec<_>, _> = rows.iter().map(Approval::of_row).collect();
+            let ended = ended?;
+            let told = ended
+                .iter()
+                .map(|ended| Change::Approval(ended.code.clone()));
+            self.tell(&mut transaction, &told.collect::<Vec<_>>())
+                .await?;
             transaction.commit().await?;
-            Ok(codes)
+            Ok(ended)
         })
         .await
     }
@@ -282,6 +299,7 @@ impl Approval {
             facts: row.try_get("facts")?,
             state: parse(row, "state")?.unwrap_or(ApprovalState::Pending),
             decider: row.try_get("decider")?,
+            reason: row.try_get("reason")?,
             created: from_millis(row.try_get("created")?),
             decided: time(row, "decided")?,
             expires: from_millis(row.try_get("expires")?),
@@ -304,7 +322,7 @@ async fn standing(
 ) -> Result<Option<Approval>, Error> {
     let row = sqlx::query(
         "SELECT * FROM approvals WHERE (guid = $1 OR (mac = $2 AND (guid IS NULL OR $1 IS NULL))) \
-         AND state <> 'expired' AND expires > $3 \
+         AND state IN ('pending', 'denied') AND expires > $3 \
          ORDER BY created DESC, code LIMIT 1",
     )
     .bind(request.guid.map(|guid| guid.to_string()))
@@ -335,23 +353,41 @@ async fn waiting(
     Err(StoreError::Decided { code, state, by }.into())
 }
 
-/// Lets the machine in that asked, found by its GUID or else by its address.
+/// Lets the machine in that asked.
 async fn admit(
     connection: &mut AnyConnection,
     approval: &Approval,
     edits: &[Edit],
 ) -> Result<i64, Failure> {
-    let by_guid = approval.guid.map(Key::Guid);
-    let by_mac = approval.mac.map(Key::Mac);
-    let mut known = None;
-    for key in by_guid.iter().chain(&by_mac) {
-        known = known.or(crate::machines::find(connection, key).await?);
-    }
-    let key = known.map(Key::Id).or(by_mac).or(by_guid);
+    let key = who(connection, approval).await?;
     let key = key.ok_or(Error::RowNotFound)?;
     let guid = approval.guid.map(|guid| Edit::Guid(Some(guid)));
     let edits: Vec<_> = guid.into_iter().chain(edits.iter().cloned()).collect();
     change(connection, &key, &edits).await
+}
+
+/// The machine with this GUID, else the one with this address, unless that has a GUID of its own:
+/// an adapter that moves about makes no two machines one.
+async fn who(connection: &mut AnyConnection, approval: &Approval) -> Result<Option<Key>, Failure> {
+    let by_guid = approval.guid.map(Key::Guid);
+    if let Some(key) = &by_guid
+        && let Some(id) = find(connection, key).await?
+    {
+        return Ok(Some(Key::Id(id)));
+    }
+    let Some(by_mac) = approval.mac.map(Key::Mac) else {
+        return Ok(by_guid);
+    };
+    let Some(id) = find(connection, &by_mac).await? else {
+        return Ok(Some(by_mac));
+    };
+    let owner = crate::machines::read(connection, id).await?;
+    let is_another = by_guid.is_some() && owner.is_some_and(|owner| owner.guid.is_some());
+    Ok(if is_another {
+        by_guid
+    } else {
+        Some(Key::Id(id))
+    })
 }
 
 async fn room(connection: &mut AnyConnection) -> Result<(), Failure> {
@@ -374,6 +410,17 @@ async fn fresh_code(connection: &mut AnyConnection) -> Result<String, Error> {
         }
     }
     Err(Error::RowNotFound)
+}
+
+/// A code as it is stored, however people read it from a screen.
+fn as_written(code: &str) -> String {
+    let letters = code.chars().filter(char::is_ascii_alphanumeric).take(16);
+    let letters = letters.map(|letter| match letter.to_ascii_uppercase() {
+        'O' => '0',
+        'I' | 'L' => '1',
+        letter => letter,
+    });
+    letters.collect()
 }
 
 /// It tells requests apart and is no secret, so the seed of a hash table is random enough.

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 use bootstorm_proto::types::MachineGuid;
 
 use super::lab::{Lab, at, mac, on_each};
-use crate::{Answer, ApprovalState, Edit, Key, Request};
+use crate::{Answer, Approval, ApprovalState, Edit, Key, Request};
 
 fn request(last: u16, seconds: u64) -> Request {
     Request {
@@ -68,6 +68,24 @@ async fn a_machine_asks_once_and_is_let_in() {
 }
 
 #[tokio::test]
+async fn a_code_is_read_as_people_write_it() {
+    on_each(async |lab| {
+        let store = lab.open().await;
+        let asked = store.ask(&request(1, 1)).await.unwrap();
+        let written = asked.code.replace('0', "o").replace('1', "l");
+        let written = format!(" {}-", written.to_lowercase());
+        assert_eq!(store.approval(&written).await.unwrap(), Some(asked));
+        let decided = store.decide(&written, &approve(), "ann", at(2)).await;
+        assert_eq!(decided.unwrap().0.state, ApprovalState::Approved);
+        let forgotten = store.remove(&Key::Mac(mac(1))).await;
+        assert!(forgotten.unwrap());
+        let anew = store.ask(&request(1, 3)).await.unwrap();
+        assert_eq!(anew.state, ApprovalState::Pending);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_refused_edit_leaves_the_request_waiting() {
     on_each(async |lab| {
         let store = lab.open().await;
@@ -86,12 +104,16 @@ async fn a_denied_machine_asks_again_only_later() {
     on_each(async |lab| {
         let store = lab.open().await;
         let asked = store.ask(&request(1, 1)).await.unwrap();
-        let deny = Answer::Deny { until: at(500) };
+        let deny = Answer::Deny {
+            until: at(500),
+            reason: Some("wrong room".to_owned()),
+        };
         let (denied, machine) = store
             .decide(&asked.code, &deny, "ann", at(2))
             .await
             .unwrap();
         assert_eq!((denied.state, machine), (ApprovalState::Denied, None));
+        assert_eq!(denied.reason.as_deref(), Some("wrong room"));
         assert_eq!(store.ask(&request(1, 499)).await.unwrap(), denied);
         let anew = store.ask(&request(1, 500)).await.unwrap();
         assert_eq!(anew.state, ApprovalState::Pending);
@@ -109,11 +131,12 @@ async fn requests_expire_and_old_ones_are_forgotten() {
         let second = store.ask(&request(2, 50)).await.unwrap();
         let late = store.decide(&first.code, &approve(), "ann", at(101)).await;
         assert_eq!(late.unwrap_err().code(), "store.decided");
-        assert_eq!(
-            store.expire_approvals(at(101)).await.unwrap(),
-            std::slice::from_ref(&first.code)
-        );
-        assert_eq!(store.expire_approvals(at(101)).await.unwrap(), [""; 0]);
+        let ended = Approval {
+            state: ApprovalState::Expired,
+            ..first.clone()
+        };
+        assert_eq!(store.expire_approvals(at(101)).await.unwrap(), [ended]);
+        assert_eq!(store.expire_approvals(at(101)).await.unwrap(), []);
         let waiting = store
             .approvals(Some(ApprovalState::Pending), None, 10)
             .await;
@@ -154,6 +177,18 @@ async fn a_guid_tells_machines_behind_one_address_apart() {
             .unwrap()
             .unwrap();
         assert_eq!(machine.guid, guid(1));
+        let (_, other) = store
+            .decide(&second.code, &Answer::Approve(Vec::new()), "ann", at(2))
+            .await
+            .unwrap();
+        let machines = store.load().await.unwrap();
+        let owner = machines.iter().find(|m| m.id == machine.id).unwrap();
+        assert_eq!(
+            (owner.guid, owner.macs.as_slice()),
+            (guid(1), &[mac(1)][..])
+        );
+        let other = machines.iter().find(|m| Some(m.id) == other).unwrap();
+        assert_eq!((other.guid, other.macs.as_slice()), (guid(2), &[][..]));
     })
     .await;
 }
