@@ -5,7 +5,6 @@
 //! options are then laid over the model and [`Config::lint`] looks at the result again.
 #![forbid(unsafe_code)]
 
-mod awaited;
 mod classifier;
 mod diagnostic;
 mod duration;

@@ -15,8 +15,8 @@ use toml::de::DeTable;
 use crate::lint::{Finding, MENU_TIMEOUT_MAX};
 use crate::{Config, Diagnostic, Listener, Machine, Place, Rate, Severity, wire};
 use crate::{
-    awaited, classifier, identity, listen, memory, menu, model, place, policy, provider, rule,
-    store, suggest,
+    classifier, identity, listen, memory, menu, model, place, policy, provider, rule, store,
+    suggest,
 };
 
 /// The largest file that is read, in bytes: some hundred thousand machines.
@@ -104,8 +104,7 @@ impl Config {
             let original = table.get_ref().clone();
             let file = read_shape(&mut table, text, path, &mut diagnostics);
             let folder = path.parent().unwrap_or(Path::new(""));
-            let mut findings = awaited::findings(&original);
-            findings.extend(take(&mut config, file, folder));
+            let mut findings = take(&mut config, file, folder);
             findings.extend(config.lint());
             findings.extend(lint(&config));
             diagnostics.extend(findings.into_iter().map(|finding| {

@@ -116,8 +116,13 @@ pub struct ApprovalConfig {
     pub message: Option<String>,
     /// A request that nobody decided ends after so long.
     pub expire: Duration,
-    /// Decided and expired requests are kept for so long.
+    /// A denial holds for so long: until then the machine does not ask again.
     pub keep: Duration,
+}
+
+impl ApprovalConfig {
+    /// `keep`, where the configuration does not say.
+    pub const KEEP: Duration = Duration::from_secs(30 * 86_400);
 }
 
 /// `type = "exec"`.

@@ -17,7 +17,7 @@ use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::Sender;
 
 use crate::admission::Open;
-use crate::{Admission, Authority, Boots, Clients, Consult, History, Machines};
+use crate::{Admission, Approvals, Authority, Boots, Clients, Consult, History, Machines};
 use boot::Page;
 
 mod boot;
@@ -30,6 +30,7 @@ pub struct BootPages {
     clients: Clients,
     authority: Arc<Authority>,
     machines: Arc<Machines>,
+    approvals: Arc<Approvals>,
     boots: Boots,
     history: History,
     tokens: Tokens,
@@ -50,6 +51,8 @@ pub struct BootSeams {
     pub authority: Arc<Authority>,
     /// Machines of the store.
     pub machines: Arc<Machines>,
+    /// Machines that ask to be let in.
+    pub approvals: Arc<Approvals>,
     /// Boots under way.
     pub boots: Boots,
     /// Where they are written down.
@@ -73,6 +76,7 @@ impl BootPages {
             clients: seams.clients,
             authority: seams.authority,
             machines: seams.machines,
+            approvals: seams.approvals,
             boots: seams.boots,
             history: seams.history,
             tokens: seams.tokens,

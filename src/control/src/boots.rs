@@ -178,7 +178,7 @@ pub(crate) fn name(boot: &Boot) -> Cow<'_, str> {
         Boot::Entry(name) => name.into(),
         Boot::Script(name) => format!("script:{name}").into(),
         Boot::Local => "local".into(),
-        Boot::Wait(_) => "wait".into(),
+        Boot::Wait(_) | Boot::Admission(_) => "wait".into(),
         Boot::Refer(_) => "referral".into(),
         Boot::Refuse(_) => "refuse".into(),
     }
@@ -374,7 +374,9 @@ impl Progress {
 const fn is_boot(plan: &Plan) -> bool {
     match plan.boot {
         Boot::Usual | Boot::Menu(_) | Boot::Entry(_) | Boot::Script(_) => true,
-        Boot::Local | Boot::Wait(_) | Boot::Refer(_) | Boot::Refuse(_) => false,
+        Boot::Local | Boot::Wait(_) | Boot::Admission(_) | Boot::Refer(_) | Boot::Refuse(_) => {
+            false
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod approvals;
 pub mod authority;
 mod boot_key;
 mod boot_pages;
@@ -20,6 +21,7 @@ mod token;
 pub mod web;
 
 pub use admission::{Admission, Place};
+pub use approvals::Approvals;
 pub use authority::{Authority, AuthorityConfig, Identity, OwnCertificate};
 pub use boot_key::tokens;
 pub use boot_pages::{BootPages, BootSeams};

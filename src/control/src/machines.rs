@@ -14,6 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::Approvals;
 use crate::boots::{self, Boots, Who};
 use crate::clients::{Client, Clients, Update};
 use crate::outage::Outage;
@@ -253,11 +254,23 @@ impl Machines {
     }
 
     /// Takes in what other servers and the command line change in the store, for ever.
-    pub async fn follow_others(self: Arc<Self>, mut watch: Watch) {
+    pub async fn follow_others(self: Arc<Self>, mut watch: Watch, requests: Arc<Approvals>) {
         loop {
             let taken_in = match watch.next().await {
-                Ok(Changes::All) => self.reload().await,
-                Ok(Changes::Some { machines, .. }) => self.renew(&machines).await,
+                Ok(Changes::All) => {
+                    requests.forget_all();
+                    self.reload().await
+                }
+                Ok(Changes::Some {
+                    machines,
+                    approvals,
+                }) => {
+                    // Who was let in is known before its request is forgotten.
+                    match self.renew(&machines).await {
+                        Ok(()) => requests.renew(&approvals).await,
+                        error => error,
+                    }
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = taken_in {
@@ -356,8 +369,23 @@ impl Machines {
         self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes in what people have said of a machine in the store that decisions do not know yet.
+    pub(crate) async fn look_for(&self, identity: &Identity) -> Result<(), StoreError> {
+        let by_guid = identity.guid.map(Key::Guid);
+        for key in by_guid.into_iter().chain(identity.mac.map(Key::Mac)) {
+            match self.store.machine(&key).await {
+                Ok(Some(found)) if found.admitted.is_some() => {
+                    self.renew(&BTreeSet::from([found.id])).await?;
+                }
+                Ok(_) | Err(StoreError::Ambiguous { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Takes in machines as the store has them now.
-    async fn renew(&self, machines: &BTreeSet<i64>) -> Result<(), StoreError> {
+    pub(crate) async fn renew(&self, machines: &BTreeSet<i64>) -> Result<(), StoreError> {
         for id in machines {
             let mut held = self.held.lock().await;
             match self.store.machine(&Key::Id(*id)).await? {
@@ -508,6 +536,7 @@ fn snapshot(record: &MachineRecord) -> Machine {
         boot: record.boot.clone(),
         once: None,
         held: record.held.is_some(),
+        admitted: record.admitted.is_some(),
         known: record.is_known(),
         done: record.done.clone(),
     }

@@ -73,6 +73,17 @@ impl<K: Eq + Hash, V> Cache<K, V> {
         }
     }
 
+    pub(crate) fn remove(&self, key: &K) {
+        let tag = self.hasher.hash_one(key);
+        let Some(set) = self.set(tag) else { return };
+        for slot in set.ways(tag) {
+            let is_its = |entry: &Arc<Entry<K, V>>| entry.key == *key;
+            if slot.load().as_ref().is_some_and(is_its) {
+                slot.store(None);
+            }
+        }
+    }
+
     pub(crate) fn clear(&self) {
         for set in &self.sets {
             for (slot, tag) in set.slots.iter().zip(&set.tags) {
@@ -206,6 +217,10 @@ mod tests {
         (0..4096_u32).for_each(|key| cache.put(key, key));
         let kept = (0..4096).filter(|key| cache.get(key).is_some()).count();
         assert!(kept > 4000, "{kept}");
+        cache.remove(&7);
+        assert_eq!(cache.get(&7), None);
+        cache.put(7, 8);
+        assert_eq!(cache.get(&7).as_deref(), Some(&8));
         cache.clear();
         assert_eq!((0..4096).filter_map(|key| cache.get(&key)).count(), 0);
     }

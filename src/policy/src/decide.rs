@@ -20,8 +20,8 @@ use crate::offer::Offer;
 use crate::places::InterfaceNames;
 use crate::providers::Query;
 use crate::{
-    Answers, BootPlan, Duplicate, Evidence, Facts, Identity, Machine, MachineTable, Place, Ports,
-    Rules, resolve,
+    Answers, ApprovalTable, BootPlan, Duplicate, Evidence, Facts, Identity, Machine, MachineTable,
+    Place, Ports, Rules, resolve,
 };
 
 /// How soon a script asks again whose remote providers have not answered.
@@ -36,6 +36,7 @@ pub struct Policy {
     interfaces: ArcSwap<InterfaceNames>,
     machines: MachineTable,
     answers: Answers,
+    approvals: ApprovalTable,
     duplicates: Duplicates,
     decided: DecidedAnswers,
     versions: Arc<Versions>,
@@ -80,6 +81,7 @@ impl Policy {
             interfaces: ArcSwap::default(),
             machines: MachineTable::new(Arc::clone(&versions)),
             answers: Answers::new(Arc::clone(&versions)),
+            approvals: ApprovalTable::new(Arc::clone(&versions)),
             duplicates: Duplicates::new(Arc::clone(&versions)),
             decided: DecidedAnswers::new(),
             versions,
@@ -162,6 +164,12 @@ impl Policy {
         self.rules.load().local
     }
 
+    /// How the requests of machines to be let in stand: whoever asks the store keeps it up to date.
+    #[must_use]
+    pub const fn approvals(&self) -> &ApprovalTable {
+        &self.approvals
+    }
+
     /// The providers and their times.
     #[must_use]
     pub fn chain(&self) -> Chain {
@@ -230,10 +238,12 @@ impl Policy {
         let mut identity = rules.identity.identify(facts, &self.duplicates);
         let now = SystemTime::now();
         let machine = self.machine(&rules, &mut identity, now);
+        let standing = self.approvals.find(&identity, now);
         let query = Query {
             facts,
             identity: &identity,
             machine: machine.as_ref(),
+            standing: standing.as_ref(),
             now,
         };
         let plan = resolve::plan(&rules, &catalog, &decision.outcome, &query);
@@ -303,10 +313,12 @@ impl Policy {
         let run = match refusal {
             Some(reason) => Run::Decided(Decision::silent(reason, is_known)),
             None => {
+                let standing = self.approvals.find(&identity, now);
                 let query = Query {
                     facts,
                     identity: &identity,
                     machine: machine.as_ref(),
+                    standing: standing.as_ref(),
                     now,
                 };
                 rules.chain.run(&query, &self.answers)
@@ -337,6 +349,7 @@ impl Policy {
         let mut machine = found
             .machine
             .map_or_else(Machine::default, Arc::unwrap_or_clone);
+        machine.admitted = true;
         machine.known = true;
         if machine.name.is_none() {
             machine.name.clone_from(&listed.name);

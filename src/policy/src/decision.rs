@@ -70,6 +70,8 @@ pub enum Boot {
     Local,
     /// Wait and ask again.
     Wait(Wait),
+    /// Wait until people let it in, who were not asked yet: whoever hands out its script asks them.
+    Admission(Terms),
     /// Another boot server.
     Refer(Referral),
     /// Show the reason, wait, and go on to the next boot device.
@@ -101,6 +103,15 @@ pub struct Wait {
     pub every: Duration,
     /// What people call the request, such as `7F3K`; the screen shows it.
     pub request: Option<String>,
+}
+
+/// How a machine waits that asks to be let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// When it asks again.
+    pub every: Duration,
+    /// How long its request waits for an answer.
+    pub expire: Duration,
 }
 
 /// Another boot server.

@@ -13,8 +13,11 @@ use crate::trail::VIA;
 mod heard;
 mod json;
 
+/// The parameter that names the request to be let in that a machine waits for.
+pub(crate) const REQUEST: &str = "request";
+
 /// Parameters that this server's own scripts add, secrets, and those that are facts by themselves.
-const OWN_PARAMS: [&str; 9] = [
+const OWN_PARAMS: [&str; 10] = [
     "asked",
     "bios_date",
     "bios_vendor",
@@ -22,6 +25,7 @@ const OWN_PARAMS: [&str; 9] = [
     "item",
     "menu",
     "password",
+    REQUEST,
     "token",
     VIA,
 ];
@@ -143,6 +147,12 @@ impl Facts {
     pub fn other(&self, name: &str) -> Option<&str> {
         let found = self.other.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// What people call its request to be let in, as the script said that it waits by.
+    #[must_use]
+    pub fn request(&self) -> Option<&str> {
+        self.other(REQUEST)
     }
 
     /// Fills in what DHCP told of the same machine and the script's request did not.

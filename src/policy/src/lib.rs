@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod approvals;
 mod cache;
 pub mod chain;
 mod decide;
@@ -33,6 +34,7 @@ mod version;
 mod wds;
 
 pub use answers::{Answered, Answers, MachineKey};
+pub use approvals::{ApprovalTable, Standing};
 pub use decide::{Asked, Policy};
 pub use facts::{Facts, Stage};
 pub use identity::{Duplicate, Evidence, Identity, IdentityRules};

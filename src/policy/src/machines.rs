@@ -36,7 +36,9 @@ pub struct Machine {
     pub held: bool,
     /// What it has reported done, and does not boot by itself until people say so anew.
     pub done: Option<String>,
-    /// People let it in, named it or assigned it something, or it has booted here before.
+    /// People let it in, named it or assigned it something.
+    pub admitted: bool,
+    /// The same, or it has booted here before.
     pub known: bool,
 }
 

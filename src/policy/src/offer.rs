@@ -32,10 +32,14 @@ impl Offer<'_> {
                 };
             }
         };
-        if self.client.wds.is_some()
-            && let Some(action) = wds::action(&plan.boot)
-        {
-            return Answer::Wds(action);
+        if self.client.wds.is_some() {
+            // It never comes for a script: people are asked while its request waits.
+            if matches!(plan.boot, Boot::Admission(_)) {
+                return Answer::Later;
+            }
+            if let Some(action) = wds::action(&plan.boot) {
+                return Answer::Wds(action);
+            }
         }
         let (file, server) = match self.client.asker {
             Asker::Firmware => match &plan.boot {
@@ -86,9 +90,12 @@ impl Offer<'_> {
             }
             Boot::Entry(name) => Some(name.as_str()),
             Boot::Usual => self.rules.default.as_deref(),
-            Boot::Menu(_) | Boot::Script(_) | Boot::Wait(_) | Boot::Refer(_) | Boot::Refuse(_) => {
-                None
-            }
+            Boot::Menu(_)
+            | Boot::Script(_)
+            | Boot::Wait(_)
+            | Boot::Admission(_)
+            | Boot::Refer(_)
+            | Boot::Refuse(_) => None,
         };
         self.first_served(|family| {
             let program = wanted.and_then(|name| resolve::program_of(self.catalog, name, family));

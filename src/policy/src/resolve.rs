@@ -8,7 +8,7 @@ use bootstorm_config::BootChoice;
 use bootstorm_proto::types::{ClientArch, Family};
 use bootstorm_telemetry::event::Reason;
 
-use crate::decision::{Boot, Outcome, Plan};
+use crate::decision::{Boot, Outcome, Plan, Wait};
 use crate::providers::Query;
 use crate::trail::Trail;
 use crate::{BootPlan, Choice, Menu, Rules};
@@ -43,6 +43,14 @@ pub(crate) fn plan(
         Boot::Usual => BootPlan::Menu(menu(rules, catalog, family, None)),
         Boot::Local => BootPlan::Local,
         Boot::Wait(wait) => BootPlan::Wait(wait.clone()),
+        Boot::Admission(terms) => BootPlan::Wait(Wait {
+            reason: Reason {
+                code: "approval.asking",
+                text: "This machine asks to be let in.".into(),
+            },
+            every: terms.every,
+            request: None,
+        }),
         Boot::Refuse(reason) => BootPlan::Refuse(reason.clone()),
         Boot::Refer(referral) => match Trail::of(facts).onward(&referral.url) {
             Ok(_) => BootPlan::Refer(referral.clone()),

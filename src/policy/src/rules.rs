@@ -130,6 +130,7 @@ fn listed(machines: &[bootstorm_config::Machine]) -> MachineTable {
         guid: machine.guid,
         macs: machine.mac.into_iter().collect(),
         boot: machine.boot.clone(),
+        admitted: true,
         known: true,
         ..Machine::default()
     }));

@@ -43,7 +43,11 @@ pub fn render(plan: &BootPlan, urls: &Urls, machine: &Facts, leaving: LocalBoot)
         .comment(&format!("bootstorm: {}", plan.name()));
     let is_waited_for = matches!(
         plan,
-        BootPlan::Menu(_) | BootPlan::Pages(_) | BootPlan::Ask(..) | BootPlan::Script(_)
+        BootPlan::Menu(_)
+            | BootPlan::Pages(_)
+            | BootPlan::Ask(..)
+            | BootPlan::Script(_)
+            | BootPlan::Wait(_)
     );
     if is_waited_for && machine.is_unknown() {
         writer.ask_who_it_is();

@@ -26,7 +26,12 @@ pub(crate) fn action(boot: &Boot) -> Option<WdsAction> {
         Boot::Refuse(reason) => Some(WdsAction::Abort {
             message: format!("{} ({})", reason.text, reason.code),
         }),
-        Boot::Usual | Boot::Menu(_) | Boot::Entry(_) | Boot::Script(_) | Boot::Refer(_) => None,
+        Boot::Usual
+        | Boot::Menu(_)
+        | Boot::Entry(_)
+        | Boot::Script(_)
+        | Boot::Admission(_)
+        | Boot::Refer(_) => None,
     }
 }
 

@@ -13,8 +13,8 @@ use anyhow::Context as _;
 use bootstorm_catalog::Catalog;
 use bootstorm_config::{Config, KernelTls, ListenAt};
 use bootstorm_control::{
-    About, AdminToken, Admission, Authority, AuthorityConfig, BootPages, BootSeams, Boots, Clients,
-    Hear, History, Machines, OwnCertificate, Place, Web, WebConfig, WebSeams,
+    About, AdminToken, Admission, Authority, AuthorityConfig, BootPages, BootSeams, Clients, Hear,
+    OwnCertificate, Place, Web, WebConfig, WebSeams,
 };
 use bootstorm_engine::handoff::{Ask, Decide, Question};
 use bootstorm_engine::pacing::{Pacing, Turn};
@@ -25,7 +25,6 @@ use bootstorm_policy::{Policy, Ports, Rules};
 use bootstorm_proto::dhcp::{Answer, ClientFacts};
 use bootstorm_proto::types::MacAddress;
 use bootstorm_providers::Runner;
-use bootstorm_store::{Location, Spool, Store, StoreError};
 use bootstorm_telemetry::event::BootEvent;
 use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -35,6 +34,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::classifier::Classifier;
+use crate::kept::Kept;
 use crate::remote::{self, Remotes};
 use crate::{network, translate};
 
@@ -73,9 +73,8 @@ struct Server {
     pins: Pins,
     policy: Arc<Policy>,
     runner: Arc<Runner>,
-    boots: Boots,
+    kept: Kept,
     authority: Arc<Authority>,
-    store: Store,
     classifier: Arc<Classifier>,
     web: Option<Web>,
     config: Config,
@@ -112,12 +111,9 @@ impl Server {
             questions,
             heard,
         } = Privileged::open(&config)?;
-        let store = open_store(&config).await?;
-        let boots = Boots::new(config.policy.loop_limit);
-        let spool = Arc::new(Spool::open(&config.data.join("spool.jsonl"))?);
-        let history = History::new(Arc::clone(&spool));
-        let machines = open_machines(&store, spool, &shared.policy, &boots).await?;
-        let hearers: Vec<Box<dyn Hear>> = vec![Box::new(history.clone())];
+        let metrics = Arc::clone(&shared.metrics);
+        let kept = Kept::open(&config, &shared.policy, shared.events.clone(), metrics).await?;
+        let hearers: Vec<Box<dyn Hear>> = vec![Box::new(kept.history.clone())];
         let clients = Clients::start(heard, Arc::clone(&shared.metrics), hearers)?;
         let policy = Arc::clone(&shared.policy);
         let providers = remote::providers(&config).map_err(anyhow::Error::msg)?;
@@ -126,34 +122,35 @@ impl Server {
             policy: Arc::clone(&shared.policy),
             clients: clients.clone(),
             authority: Arc::clone(&shared.authority),
-            machines: Arc::clone(&machines),
-            boots: boots.clone(),
-            history,
+            machines: Arc::clone(&kept.machines),
+            approvals: Arc::clone(&kept.approvals),
+            boots: kept.boots.clone(),
+            history: kept.history.clone(),
             tokens: bootstorm_control::tokens(&config.data)?,
             consult: Arc::new(Remotes(Arc::clone(&runner))),
             events: shared.events.clone(),
             metrics: Arc::clone(&shared.metrics),
         });
-        let known = machines.known();
+        let known = kept.machines.known();
         classifier.know(known.borrow().iter().copied());
         classifier.join(&engine);
         let engine = start_engine(engine, asks, pages)?;
-        remote::answer_questions(questions, engine.replies(), Arc::clone(&runner))?;
+        let approvals = Arc::clone(&kept.approvals);
+        remote::answer_questions(questions, engine.replies(), Arc::clone(&runner), approvals)?;
         tokio::spawn(follow(Arc::clone(&classifier), known));
-        let web = start_web(&config, &shared, &clients, &machines, &classifier, &engine).await?;
+        let web = start_web(&config, &shared, &clients, &kept, &classifier, &engine).await?;
         let syslog = start_syslog(config.listen.syslog).await;
         announce(&config, &engine, web.as_ref(), syslog)?;
         let catalog = Arc::clone(&shared.catalog);
-        tokio::spawn(async move { machines.follow(&clients).await });
+        tokio::spawn(Arc::clone(&kept.machines).follow(&clients));
         let server = Self {
             engine,
             ingest: Arc::new(start_ingest(&config, &shared)?),
             pins: start_pins(&config, &shared)?,
             policy: shared.policy,
             runner,
-            boots,
+            kept,
             authority: shared.authority,
-            store,
             classifier,
             web,
             config,
@@ -211,7 +208,7 @@ impl Server {
         };
         self.policy.set_rules(Rules::from(&config));
         self.runner.set_providers(providers);
-        self.boots.set_repeats(config.policy.loop_limit);
+        self.kept.configure(&config);
         self.engine.pacing().set(translate::pacing(&config));
         self.classifier.configure(&config);
         self.ingest.rescan();
@@ -247,7 +244,7 @@ impl Server {
             Ok(true) => info!("stopped"),
             _ => warn!(code = "engine.drain", "stopped with transfers under way"),
         }
-        self.store.close().await;
+        self.kept.store.close().await;
     }
 }
 
@@ -376,20 +373,6 @@ impl Privileged {
     }
 }
 
-async fn open_machines(
-    store: &Store,
-    spool: Arc<Spool>,
-    policy: &Arc<Policy>,
-    boots: &Boots,
-) -> anyhow::Result<Arc<Machines>> {
-    let (policy, boots) = (Arc::clone(policy), boots.clone());
-    let watch = store.watch().await?;
-    let machines = Machines::open(store.clone(), spool, policy, boots).await?;
-    let machines = Arc::new(machines);
-    tokio::spawn(Arc::clone(&machines).follow_others(watch));
-    Ok(machines)
-}
-
 /// Scripts, certificates and reports are made by threads of their own: a slow one delays no packet.
 fn start_engine(engine: Opened, asks: Receiver<Ask>, pages: BootPages) -> anyhow::Result<Engine> {
     let engine = engine
@@ -409,7 +392,7 @@ async fn start_web(
     config: &Config,
     shared: &Shared,
     clients: &Clients,
-    machines: &Arc<Machines>,
+    kept: &Kept,
     classifier: &Arc<Classifier>,
     engine: &Engine,
 ) -> anyhow::Result<Option<Web>> {
@@ -420,7 +403,8 @@ async fn start_web(
         token: AdminToken::open(&config.data)?,
         authority: Arc::clone(&shared.authority),
         clients: clients.clone(),
-        machines: Arc::clone(machines),
+        machines: Arc::clone(&kept.machines),
+        approvals: Arc::clone(&kept.approvals),
         classifier: Arc::clone(classifier) as Arc<dyn bootstorm_control::Classifier>,
         catalog: Arc::clone(&shared.catalog),
         metrics: Arc::clone(&shared.metrics),
@@ -447,28 +431,6 @@ fn about(engine: &Engine) -> About {
         workers: engine.workers(),
     }
 }
-
-async fn open_store(config: &Config) -> Result<Store, StoreError> {
-    let location = match &config.store.url {
-        Some(url) => url.parse()?,
-        None => Location::in_folder(&config.data),
-    };
-    let store = Store::open(&location).await?;
-    tokio::spawn(forget(store.clone(), config.store.retention));
-    Ok(store)
-}
-
-/// Forgets events and boots that are older than people want them kept.
-async fn forget(store: Store, kept: Duration) {
-    loop {
-        tokio::time::sleep(FORGET_EVERY).await;
-        if let Err(error) = store.forget_old(kept, SystemTime::now()).await {
-            warn!(code = error.code(), "what is old is kept: {error}");
-        }
-    }
-}
-
-const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
 fn authority_config(config: &Config) -> AuthorityConfig {
     let own = config.tls.certificate.clone().zip(config.tls.key.clone());

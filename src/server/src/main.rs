@@ -4,6 +4,7 @@
 mod classifier;
 mod cli;
 mod compose;
+mod kept;
 mod network;
 mod offline;
 mod remote;

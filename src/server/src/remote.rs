@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bootstorm_config::Config;
-use bootstorm_control::{Consult, Tasks};
+use bootstorm_control::{Approvals, Consult, Tasks};
 use bootstorm_engine::handoff::{Question, Replies};
 use bootstorm_policy::Facts;
 use bootstorm_policy::decision::Decision;
@@ -41,6 +41,7 @@ pub(crate) fn answer_questions(
     questions: Receiver<Question>,
     replies: Replies,
     runner: Arc<Runner>,
+    approvals: Arc<Approvals>,
 ) -> std::io::Result<()> {
     let tasks = Tasks::start("dhcp-waits", QUESTIONS_MAX)?;
     std::thread::Builder::new()
@@ -48,11 +49,17 @@ pub(crate) fn answer_questions(
         .spawn(move || {
             for Question { ticket, facts } in questions {
                 let (runner, replies) = (Arc::clone(&runner), replies.clone());
+                let approvals = Arc::clone(&approvals);
                 // Without a place the machine asks again by itself.
                 let Some(place) = tasks.place() else { continue };
                 place.spawn(async move {
                     // The answers stay with the policy, which the worker asks again.
-                    let _ = runner.decide(&Facts::from(&facts)).await;
+                    let known = Facts::from(&facts);
+                    let _ = runner.decide(&known).await;
+                    if facts.wds.is_some() {
+                        // Such a program never comes for a script, where people would be asked.
+                        approvals.ask(&known).await;
+                    }
                     let _ = replies.decided(ticket);
                 });
             }

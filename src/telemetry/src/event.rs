@@ -142,6 +142,15 @@ pub enum What {
         /// Number of the boot that begins with it.
         boot: Option<u64>,
     },
+    /// It asked people to let it in, or they answered, or nobody did in time.
+    Approval {
+        /// What people call the request.
+        code: Arc<str>,
+        /// `pending`, `approved`, `denied` or `expired`.
+        state: &'static str,
+        /// Who decided.
+        by: Option<Arc<str>>,
+    },
     /// The machine itself, or what booted on it, says how it went.
     Reported {
         /// It is done; otherwise it failed.

@@ -100,7 +100,7 @@ fn the_packaged_file_shows_the_default_of_every_key() {
     };
     assert_eq!(shown.policy.prompt, prompt);
     assert_eq!(shown.machines.len(), 1);
-    assert_eq!(shown.providers.len(), 4);
+    assert_eq!(shown.providers.len(), 5);
 }
 
 #[test]

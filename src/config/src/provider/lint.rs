@@ -136,6 +136,16 @@ impl One<'_> {
     }
 
     fn lint_approval(&mut self, approval: &ApprovalConfig) {
+        let asks = |p: &ProviderConfig| matches!(p.kind, ProviderKind::Approval(_));
+        if let Some(first) = self.earlier().iter().position(asks) {
+            let name = &self.earlier()[first].name;
+            let text = format!(
+                "`{name}` (provider[{first}]) keeps every machine waiting that people did not let in"
+            );
+            let key = format!("provider[{}]", self.index);
+            let finding = Finding::warning("config.no-effect", key, text);
+            self.findings.push(finding);
+        }
         if approval.poll.as_secs() == 0 {
             self.bad(
                 "poll",

@@ -136,7 +136,7 @@ impl Table<'_> {
             poll: self.duration("poll", |w| &mut w.poll, Duration::from_secs(10)),
             message: self.written.message.take(),
             expire: self.duration("expire", |w| &mut w.expire, DAY / 4),
-            keep: self.duration("keep", |w| &mut w.keep, 30 * DAY),
+            keep: self.duration("keep", |w| &mut w.keep, ApprovalConfig::KEEP),
         }
     }
 

@@ -11,6 +11,7 @@ use bootstorm_telemetry::event::{Reason, What};
 
 use super::{BootPages, ip, is_ipxe, protocol, text};
 use crate::Place;
+use crate::approvals::asks;
 use crate::boots::{Arrival, Number, Turn, Who};
 use crate::history::sighting;
 
@@ -19,6 +20,9 @@ const ASKS_AGAIN: Duration = Duration::from_secs(5);
 
 /// A machine whose order cannot be taken asks again after this time.
 const ASKS_LATER: Duration = Duration::from_secs(10);
+
+/// What a machine may have to wait for, one after the other: providers, people, its order.
+const STEPS_MAX: usize = 4;
 
 /// How long the token of a boot is good: longer than machines wait for people.
 const TOKEN: Duration = Duration::from_secs(24 * 3600);
@@ -35,6 +39,8 @@ pub(super) enum Page {
 pub(super) enum Waits {
     /// Remote providers have to be asked.
     Asked(Facts),
+    /// People have to be asked to let it in.
+    Admitted(Facts),
     /// The machine is to boot something once, and nobody has taken the order yet.
     Ordered(Order),
 }
@@ -49,7 +55,10 @@ pub(super) struct Order {
 impl BootPages {
     /// The script of the machine that asks, as far as memory tells.
     pub(super) fn boot(&self, request: &BootRequest) -> Page {
-        let facts = self.facts(request);
+        self.boot_of(request, self.facts(request))
+    }
+
+    fn boot_of(&self, request: &BootRequest, facts: Facts) -> Page {
         match self.policy.decide(&facts, SystemTime::now()) {
             Asked::Decided(decision) => self.decided(request, facts, decision),
             Asked::Waits { .. } => Page::Waits(Box::new(Waits::Asked(facts))),
@@ -68,6 +77,9 @@ impl BootPages {
         if request.method == Method::Head {
             return Page::Ready(self.hand_out(request, &facts, &plan, None));
         }
+        if asks(&decision).is_some() && !self.policy.identify(&facts).is_unknown() {
+            return Page::Waits(Box::new(Waits::Admitted(facts)));
+        }
         let order = served(&decision).filter(|plan| plan.once);
         match order.and_then(|_| self.who(&facts).1) {
             Some(machine) => Page::Waits(Box::new(Waits::Ordered(Order {
@@ -81,20 +93,25 @@ impl BootPages {
 
     /// The answer to a request, once whoever has to be asked has answered.
     pub(super) async fn wait(&self, request: &BootRequest, waits: Box<Waits>) -> BootResponse {
-        let order = match *waits {
-            Waits::Ordered(order) => order,
-            Waits::Asked(facts) => {
-                let decision = self.consult.decide(&facts).await;
-                match self.decided(request, facts, decision) {
-                    Page::Ready(response) => return response,
-                    Page::Waits(waits) => match *waits {
-                        Waits::Ordered(order) => order,
-                        Waits::Asked(_) => return self.busy(request),
-                    },
+        let mut waits = *waits;
+        for _ in 0..STEPS_MAX {
+            let page = match waits {
+                Waits::Ordered(order) => return self.take(request, order).await,
+                Waits::Asked(facts) => {
+                    let decision = self.consult.decide(&facts).await;
+                    self.decided(request, facts, decision)
                 }
+                Waits::Admitted(facts) => {
+                    self.approvals.ask(&facts).await;
+                    self.boot_of(request, facts)
+                }
+            };
+            match page {
+                Page::Ready(response) => return response,
+                Page::Waits(next) => waits = *next,
             }
-        };
-        self.take(request, order).await
+        }
+        self.busy(request)
     }
 
     /// Takes what the machine is to boot once, so that no other request and no other server does.
@@ -217,7 +234,10 @@ impl BootPages {
             self.metrics.web.script(kind(plan));
         }
         let (urls, leaving) = (self.urls(request, facts, boot), self.policy.local_boot());
-        text(200, script::render(plan, &urls, facts, leaving))
+        BootResponse {
+            retry_after: retry_after(plan),
+            ..text(200, script::render(plan, &urls, facts, leaving))
+        }
     }
 
     fn send_to_disk(&self, request: &BootRequest, facts: &Facts, reason: Reason) -> BootResponse {
@@ -244,7 +264,10 @@ impl BootPages {
         }
         let (urls, leaving) = (self.urls(request, facts, None), self.policy.local_boot());
         let plan = waiting(reason, ASKS_AGAIN);
-        text(200, script::render(&plan, &urls, facts, leaving))
+        BootResponse {
+            retry_after: retry_after(&plan),
+            ..text(200, script::render(&plan, &urls, facts, leaving))
+        }
     }
 
     fn put_off(&self, request: &BootRequest, facts: &Facts, reason: Reason) -> BootResponse {
@@ -270,6 +293,18 @@ fn waiting(reason: Reason, every: Duration) -> BootPlan {
         every,
         request: None,
     })
+}
+
+/// For whoever asks and runs no scripts; iPXE goes by the script.
+fn retry_after(plan: &BootPlan) -> Option<u32> {
+    let BootPlan::Wait(wait) = plan else {
+        return None;
+    };
+    Some(
+        u32::try_from(wait.every.as_secs())
+            .unwrap_or(u32::MAX)
+            .max(1),
+    )
 }
 
 const fn served(decision: &Decision) -> Option<&Arc<Plan>> {

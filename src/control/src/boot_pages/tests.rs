@@ -19,6 +19,7 @@ use crate::Place;
 use crate::clients::Hear as _;
 
 mod own;
+mod waiting;
 
 pub(super) use own::order;
 
@@ -64,19 +65,28 @@ fn lab_in(data: TempDir) -> Lab {
     let boots = Boots::new(3);
     let spool = Arc::new(Spool::open(&data.path().join("spool.jsonl")).unwrap());
     let history = History::new(Arc::clone(&spool));
-    let machines = runtime.block_on(async {
+    let (store, machines) = runtime.block_on(async {
         let store = Store::open(&Location::in_folder(data.path()))
             .await
             .unwrap();
         let spool = Arc::clone(&spool);
-        let machines = Machines::open(store, spool, Arc::clone(&policy), boots.clone());
-        Arc::new(machines.await.unwrap())
+        let machines = Machines::open(store.clone(), spool, Arc::clone(&policy), boots.clone());
+        (store, Arc::new(machines.await.unwrap()))
     });
+    let approvals = Approvals::new(
+        store,
+        Arc::clone(&policy),
+        Arc::clone(&machines),
+        Duration::from_secs(3600),
+        sender.clone(),
+        Arc::default(),
+    );
     let pages = BootPages::new(BootSeams {
         policy: Arc::clone(&policy),
         clients,
         authority: crate::authority::for_tests(),
         machines,
+        approvals: Arc::new(approvals),
         boots,
         history,
         tokens: Tokens::new(&[7; 32]),

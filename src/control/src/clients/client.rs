@@ -9,63 +9,7 @@ use bootstorm_proto::dhcp::{Asker, ClientFacts};
 use bootstorm_proto::types::{ClientArch, MacAddress, MachineGuid};
 use bootstorm_telemetry::event::{BootEvent, Protocol, Reason, TransferId, What};
 
-/// Where a boot stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Asked, and was told nothing on purpose.
-    Silent,
-    /// Asked for a boot.
-    Asked,
-    /// Was offered a file or a URL.
-    Offered,
-    /// Loads its network boot program.
-    Nbp,
-    /// Got its script.
-    Script,
-    /// Waits until other machines have been fed.
-    Queued,
-    /// Loads what the script names.
-    Loading,
-    /// Has loaded all that it asked for.
-    Booted,
-    /// Says that it is done, or was sent to its own disk.
-    Finished,
-    /// Stopped short.
-    Failed,
-}
-
-impl Phase {
-    /// Every phase.
-    pub const ALL: [Self; 10] = [
-        Self::Silent,
-        Self::Asked,
-        Self::Offered,
-        Self::Nbp,
-        Self::Script,
-        Self::Queued,
-        Self::Loading,
-        Self::Booted,
-        Self::Finished,
-        Self::Failed,
-    ];
-
-    /// As the API and the metrics spell it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Silent => "silent",
-            Self::Asked => "asked",
-            Self::Offered => "offered",
-            Self::Nbp => "nbp",
-            Self::Script => "script",
-            Self::Queued => "queued",
-            Self::Loading => "loading",
-            Self::Booted => "booted",
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-        }
-    }
-}
+use super::Phase;
 
 /// What is known of one machine.
 #[derive(Clone, Debug)]
@@ -272,6 +216,12 @@ impl Client {
                     None => step(at, "script", &**boots),
                 })
             }
+            What::Approval { code, state, by } => {
+                let by = by.as_ref().map(|by| format!(", by {by}"));
+                let by = by.unwrap_or_default();
+                let text = format!("the request {code} to be let in is {state}{by}");
+                Some(step(at, "approval", text))
+            }
             What::Queued { place, of } => Some(self.queued(*place, *of, at)),
             What::Reported { done, text } => Some(self.reported(*done, text, at)),
             What::Started { .. }
@@ -280,7 +230,9 @@ impl Client {
             | What::Broken { .. }
             | What::Refused { .. } => self.travel(&event.what, at),
         };
-        self.last_seen = self.last_seen.max(at);
+        if !matches!(event.what, What::Approval { .. }) {
+            self.last_seen = self.last_seen.max(at);
+        }
         if let Some(step) = &mut step {
             step.times = self.remember(step.clone());
         }

@@ -4,6 +4,7 @@
 //! change under their hands.
 
 mod client;
+mod phase;
 mod table;
 mod view;
 
@@ -19,7 +20,8 @@ use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tokio::sync::broadcast;
 
-pub use client::{Client, Phase, STEPS_MAX, Step, Travel};
+pub use client::{Client, STEPS_MAX, Step, Travel};
+pub use phase::Phase;
 pub use table::CLIENTS_MAX;
 pub use view::{Detail, Summary};
 

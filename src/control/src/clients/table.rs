@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use bootstorm_proto::types::MacAddress;
 use bootstorm_telemetry::event::{BootEvent, TransferId, What};
 
-use super::client::{Client, Phase, TRAVELS_MAX};
+use super::Phase;
+use super::client::{Client, TRAVELS_MAX};
 use super::{Happened, Page};
 
 /// Machines that the table holds; beyond, the one that was quiet longest makes room, and of those

@@ -32,7 +32,16 @@ async fn scene() -> Scene {
     let policy = Arc::new(policy);
     let machines = Machines::open(store, spool, Arc::clone(&policy), Boots::new(3));
     let machines = Arc::new(machines.await.unwrap());
-    tokio::spawn(Arc::clone(&machines).follow_others(watch));
+    let (events, _) = crossbeam_channel::bounded(8);
+    let requests = Arc::new(Approvals::new(
+        machines.store.clone(),
+        Arc::clone(&policy),
+        Arc::clone(&machines),
+        Duration::from_secs(60),
+        events,
+        Arc::default(),
+    ));
+    tokio::spawn(Arc::clone(&machines).follow_others(watch, requests));
     Scene {
         machines,
         policy,

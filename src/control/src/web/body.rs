@@ -23,6 +23,17 @@ pub(super) fn json<T: for<'a> Deserialize<'a>>(
         .map_err(|error| Problem::bad_request("web.bad-json", error.to_string()))
 }
 
+/// The same where nothing need be said.
+pub(super) fn json_if_any<T: Default + for<'a> Deserialize<'a>>(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<T, Problem> {
+    match body {
+        Ok(body) if body.is_empty() => Ok(T::default()),
+        body => json(headers, body),
+    }
+}
+
 /// Asks for a type that no form has.
 pub(super) fn of_type(
     headers: &HeaderMap,

@@ -315,7 +315,7 @@ fn guid_of(text: &str) -> Result<MachineGuid, Problem> {
 }
 
 /// What a machine can be told to boot.
-fn bootable(catalog: &Catalog, boot: &str) -> Result<(), Problem> {
+pub(super) fn bootable(catalog: &Catalog, boot: &str) -> Result<(), Problem> {
     let snapshot = catalog.snapshot();
     let is_word = matches!(boot, "local" | "menu");
     let is_file = boot.starts_with("menu:") || boot.starts_with("script:");

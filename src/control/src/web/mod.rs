@@ -1,6 +1,7 @@
 //! The web service: API, metrics, health, on a port of its own that speaks plain HTTP and TLS.
 
 mod api;
+mod approvals;
 mod auth;
 mod body;
 mod classifier;
@@ -10,6 +11,8 @@ mod machines;
 mod problem;
 mod router;
 mod stream;
+
+pub use approvals::ApprovalView;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -21,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::{AdminToken, Authority, Classifier, Clients, ControlError, Machines};
+use crate::{AdminToken, Approvals, Authority, Classifier, Clients, ControlError, Machines};
 
 /// Where the web service listens.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,8 @@ pub struct WebSeams {
     pub clients: Clients,
     /// Machines of the store.
     pub machines: Arc<Machines>,
+    /// Machines that ask to be let in.
+    pub approvals: Arc<Approvals>,
     /// The packet classifier.
     pub classifier: Arc<dyn Classifier>,
     /// Entries.

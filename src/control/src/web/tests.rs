@@ -18,6 +18,7 @@ use super::*;
 use crate::Boots;
 use lab::{MAC, lab, talk, until};
 
+mod approvals;
 mod classifier;
 mod history;
 mod lab;

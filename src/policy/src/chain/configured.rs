@@ -6,7 +6,7 @@ use bootstorm_config::{AskedAt, Config, FailureIs, ProviderConfig, ProviderKind}
 
 use super::{Chain, Link, OnFailure, Remote};
 use crate::MachineTable;
-use crate::providers::{Fixed, Machines, Menu, Provider, Referral, Rule};
+use crate::providers::{Approval, Fixed, Machines, Menu, Provider, Referral, Rule};
 
 /// The providers of the configuration in their order; without any, the usual ones. `listed` are
 /// the machines of the configuration, `rules` its rules.
@@ -43,6 +43,7 @@ fn link(
         ProviderKind::Static => Arc::new(Fixed::new(name, Arc::clone(listed), Arc::clone(rules))),
         ProviderKind::Machines => Arc::new(Machines::new(name)),
         ProviderKind::Menu => Arc::new(Menu::new(name)),
+        ProviderKind::Approval(approval) => Arc::new(Approval::new(name, approval)),
         ProviderKind::Exec(_)
         | ProviderKind::Webhook(_)
         | ProviderKind::Sql(_)
@@ -60,8 +61,6 @@ fn link(
         }
         // One whose expression cannot be read is what `lint` tells.
         ProviderKind::Referral(referral) => Arc::new(Referral::new(name, referral).ok()?),
-        // The configuration refuses it.
-        ProviderKind::Approval(_) => return None,
     };
     Some(Link::Instant(instant))
 }

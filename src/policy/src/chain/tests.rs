@@ -74,6 +74,7 @@ impl Lab {
             facts: &self.facts,
             identity: &Identity::default(),
             machine: None,
+            standing: None,
             now: self.now,
         };
         Chain::new(links).run(&query, &self.answers)

@@ -172,6 +172,7 @@ mod tests {
             facts: &facts,
             identity: &Identity::default(),
             machine: None,
+            standing: None,
             now: SystemTime::UNIX_EPOCH,
         };
         match Fixed::new("static", Arc::default(), rules.into()).decide(&query) {

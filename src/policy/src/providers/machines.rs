@@ -82,6 +82,7 @@ mod tests {
             facts: &Facts::default(),
             identity: &Identity::default(),
             machine: machine.as_ref(),
+            standing: None,
             now: SystemTime::UNIX_EPOCH,
         };
         Machines::new("machines").decide(&query)

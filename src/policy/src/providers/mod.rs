@@ -7,13 +7,15 @@ use std::time::SystemTime;
 use bootstorm_telemetry::event::Reason;
 
 use crate::decision::Verdict;
-use crate::{Facts, Identity, Machine};
+use crate::{Facts, Identity, Machine, Standing};
 
+mod approval;
 mod fixed;
 mod machines;
 mod menu;
 mod referral;
 
+pub use approval::Approval;
 pub use fixed::{Fixed, Rule};
 pub use machines::Machines;
 pub use menu::Menu;
@@ -45,6 +47,8 @@ pub struct Query<'a> {
     pub identity: &'a Identity,
     /// What the store knows of it.
     pub machine: Option<&'a Arc<Machine>>,
+    /// How its request to be let in stands, if there is one.
+    pub standing: Option<&'a Standing>,
     /// The time.
     pub now: SystemTime,
 }

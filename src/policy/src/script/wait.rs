@@ -6,6 +6,7 @@ use bootstorm_proto::ipxe::{Label, Url};
 
 use super::{ASKED, SHOWN, Writer, carry, wait_and_leave};
 use crate::decision::{Referral, Wait};
+use crate::facts::REQUEST;
 use crate::trail::{Trail, VIA};
 
 /// How long a server that gives no script is left alone, each time it is asked. Together they outlast
@@ -29,24 +30,27 @@ impl Writer<'_> {
                 .echo(&format!("The request of this machine: {request}"));
         }
         if let Ok(url) = Url::new(&self.urls.boot()) {
+            let request = wait.request.as_deref();
             self.script.sleep(wait.every.max(Duration::from_secs(1)));
             for pause in PATIENCE {
                 let late = self.script.label("no-answer");
-                self.ask(&url, &late);
+                self.ask(&url, request, &late);
                 self.script
                     .echo("The server does not answer. It is asked once more.")
                     .sleep(pause);
             }
             let gone = self.script.label("gone");
-            self.ask(&url, &gone);
+            self.ask(&url, request, &gone);
         }
         wait_and_leave(&mut self.script, SHOWN, self.leaving);
     }
 
     /// Asks for a script in place of this one; the lines that follow are for when none comes.
-    fn ask(&mut self, url: &Url, failed: &Label) {
+    fn ask(&mut self, url: &Url, request: Option<&str>, failed: &Label) {
         let url = carry::known(url, self.machine);
-        self.script.ask_again(&url, &[(ASKED, "1")], failed);
+        let asked = [(ASKED, "1")].into_iter();
+        let extra: Vec<_> = asked.chain(request.map(|code| (REQUEST, code))).collect();
+        self.script.ask_again(&url, &extra, failed);
         self.script.place(failed);
     }
 

@@ -447,15 +447,6 @@ fn providers_that_cannot_be_meant_are_told() {
             .contains("tftp://ADDRESS/FILE")
     );
     assert!(needs("type = \"approval\"\npoll = \"10ms\"").contains("is a flood"));
-}
-
-#[test]
-fn what_cannot_be_done_is_refused_with_its_place() {
-    let found = complaints("[[provider]]\ntype = \"approval\"\n");
-    assert!(
-        found
-            .iter()
-            .any(|c| c.starts_with("2:8: error[config.not-built]: provider[0].type")),
-        "{found:?}"
-    );
+    let two = "type = \"approval\"\n[[provider]]\ntype = \"approval\"\nname = \"again\"";
+    assert!(needs(two).contains("keeps every machine waiting that people did not let in"));
 }

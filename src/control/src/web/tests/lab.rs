@@ -25,6 +25,7 @@ pub(super) struct Lab {
     pub(super) metrics: Arc<Metrics>,
     pub(super) policy: Arc<Policy>,
     pub(super) machines: Arc<Machines>,
+    pub(super) approvals: Arc<Approvals>,
     events: Sender<BootEvent>,
     _data: TempDir,
 }
@@ -47,15 +48,24 @@ pub(super) async fn lab() -> Lab {
     let location = Location::in_folder(data.path());
     let store = Store::open(&location).await.unwrap();
     let spool = Arc::new(Spool::open(&data.path().join("spool.jsonl")).unwrap());
-    let machines = Machines::open(store, spool, Arc::clone(&policy), Boots::new(3));
+    let machines = Machines::open(store.clone(), spool, Arc::clone(&policy), Boots::new(3));
     let machines = Arc::new(machines.await.unwrap());
     let metrics = Arc::new(Metrics::new());
     let (events, receiver) = crossbeam_channel::bounded(1000);
+    let approvals = Arc::new(Approvals::new(
+        store,
+        Arc::clone(&policy),
+        Arc::clone(&machines),
+        Duration::from_secs(3600),
+        events.clone(),
+        Arc::clone(&metrics),
+    ));
     let seams = WebSeams {
         token,
         authority: Arc::clone(&authority),
         clients: Clients::start(receiver, Arc::clone(&metrics), Vec::new()).unwrap(),
         machines: Arc::clone(&machines),
+        approvals: Arc::clone(&approvals),
         classifier: Arc::new(super::classifier::Scene::new()),
         catalog,
         metrics: Arc::clone(&metrics),
@@ -74,6 +84,7 @@ pub(super) async fn lab() -> Lab {
         metrics,
         policy,
         machines,
+        approvals,
         events,
         _data: data,
     }

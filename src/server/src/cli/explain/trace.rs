@@ -40,6 +40,7 @@ fn boot(boot: &Boot) -> String {
         Boot::Script(file) => format!("script:{file}"),
         Boot::Local => "its local disk".to_owned(),
         Boot::Wait(wait) => format!("nothing yet: {}", words(&wait.reason)),
+        Boot::Admission(_) => "nothing yet: it asks to be let in".to_owned(),
         Boot::Refer(referral) => format!("another server's boot: {}", referral.url),
         Boot::Refuse(reason) => format!("nothing: {}", words(reason)),
     }

@@ -1,0 +1,59 @@
+//! How far a machine is.
+
+/// Where a boot stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Asked, and was told nothing on purpose.
+    Silent,
+    /// Asked for a boot.
+    Asked,
+    /// Was offered a file or a URL.
+    Offered,
+    /// Loads its network boot program.
+    Nbp,
+    /// Got its script.
+    Script,
+    /// Waits until other machines have been fed.
+    Queued,
+    /// Loads what the script names.
+    Loading,
+    /// Has loaded all that it asked for.
+    Booted,
+    /// Says that it is done, or was sent to its own disk.
+    Finished,
+    /// Stopped short.
+    Failed,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 10] = [
+        Self::Silent,
+        Self::Asked,
+        Self::Offered,
+        Self::Nbp,
+        Self::Script,
+        Self::Queued,
+        Self::Loading,
+        Self::Booted,
+        Self::Finished,
+        Self::Failed,
+    ];
+
+    /// As the API and the metrics spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::Asked => "asked",
+            Self::Offered => "offered",
+            Self::Nbp => "nbp",
+            Self::Script => "script",
+            Self::Queued => "queued",
+            Self::Loading => "loading",
+            Self::Booted => "booted",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+        }
+    }
+}
