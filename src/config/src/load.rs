@@ -106,7 +106,17 @@ impl Config {
             let folder = path.parent().unwrap_or(Path::new(""));
             let mut findings = take(&mut config, file, folder);
             findings.extend(config.lint());
-            findings.extend(lint(&config));
+            let told = |other: &Finding| {
+                let errors = findings
+                    .iter()
+                    .filter(|own| own.severity == Severity::Error);
+                errors
+                    .map(|own| &own.key)
+                    .any(|key| key.starts_with(&other.key))
+            };
+            // What follows from a mistake that is told already is no other mistake.
+            let others: Vec<_> = lint(&config).into_iter().filter(|f| !told(f)).collect();
+            findings.extend(others);
             diagnostics.extend(findings.into_iter().map(|finding| {
                 let at = place::of_key(&original, &finding.key).map_or(0, |span| span.start);
                 finding.at(place::of_offset(path, text, at))

@@ -13,6 +13,9 @@ use cel::objects::{Key, Map};
 use cel::{Context, Env, ExecutionError, Program, Value};
 
 use crate::{Facts, Identity, version_lt};
+use names::{Found, Name, names};
+
+mod names;
 
 const RULE_FAILED: &str = "policy.rule-failed";
 
@@ -72,12 +75,16 @@ impl Matcher {
                 },
             )
         })?;
+        let nobody = Facts::default().to_json(&Identity::default(), None);
+        let nowhere = |name: &Name<'_>| name.among(&nobody) == Found::Nowhere;
+        if let Some(Name { offset, text }) = names(source).find(nowhere) {
+            return Err(BadExpression::missing(source, offset, text));
+        }
         let matcher = Self {
             source: source.to_owned(),
             program,
             told: AtomicBool::new(false),
         };
-        let nobody = Facts::default().to_json(&Identity::default(), None);
         match matcher.program.execute(&Subject::new(nobody).context) {
             Ok(Value::Bool(_)) => Ok(matcher),
             Ok(other) => Err(whole(format!(
@@ -85,13 +92,8 @@ impl Matcher {
                 other.type_of()
             ))),
             Err(ExecutionError::UndeclaredReference(name)) => {
-                let offset = matcher.source.find(name.as_str()).unwrap_or_default();
-                let before = &matcher.source[..offset];
-                Err(BadExpression {
-                    line: before.matches('\n').count() + 1,
-                    column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
-                    text: format!("there is no `{name}` among the facts and functions"),
-                })
+                let offset = source.find(name.as_str()).unwrap_or_default();
+                Err(BadExpression::missing(source, offset, &name))
             }
             // What is null of nobody may be there of a machine.
             Err(_) => Ok(matcher),
@@ -128,28 +130,20 @@ impl Matcher {
         })
     }
 
-    /// Whether it names a fact that is not known. Names in texts count as well: whoever looks for
-    /// what is not there is not told of what fails besides.
+    /// Whether it names a fact that is not known.
     fn asks_for_more(&self, facts: &serde_json::Value) -> bool {
-        let part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-        let mut paths = self.source.split(|c| !part(c)).filter(|p| !p.is_empty());
-        paths.any(|path| {
-            let mut names = path.split('.');
-            let Some(mut found) = names.next().and_then(|name| facts.get(name)) else {
-                return false;
-            };
-            for name in names {
-                // Behind a value stands a function of it.
-                let Some(object) = found.as_object() else {
-                    break;
-                };
-                let Some(inner) = object.get(name) else {
-                    return true;
-                };
-                found = inner;
-            }
-            found.is_null()
-        })
+        names(&self.source).any(|name| name.among(facts) == Found::Unknown)
+    }
+}
+
+impl BadExpression {
+    fn missing(source: &str, offset: usize, name: &str) -> Self {
+        let before = source.get(..offset).unwrap_or_default();
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+            text: format!("there is no `{name}` among the facts and functions"),
+        }
     }
 }
 
@@ -280,6 +274,8 @@ mod tests {
         };
         assert_eq!(at("smbios.product ==\n  == 'x'").0, 2);
         assert_eq!(at("true &&\n  bios.version == 'x'"), (2, 3));
+        assert_eq!(at("true &&\n  smbios.prodct == 'x'"), (2, 3));
+        assert_eq!(at("network.rely == '10.0.0.1'"), (1, 1));
         assert!(refused("nonsense(1)").text.contains("nonsense"));
         assert!(refused("1 + 1").text.contains("not yes or no"));
         assert!(refused(&"!".repeat(5000)).text.contains("longer"));
