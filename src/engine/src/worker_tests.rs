@@ -48,7 +48,7 @@ struct Bios;
 impl Decide for Bios {
     fn dhcp(&self, _: &ClientFacts) -> Answer {
         Answer::Boot {
-            file: "undionly.kpxe".to_owned(),
+            file: "undionly.kpxe".into(),
             server: None,
             delay: 0,
         }

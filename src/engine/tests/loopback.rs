@@ -23,7 +23,7 @@ struct Everything;
 impl Decide for Everything {
     fn dhcp(&self, _: &ClientFacts) -> Answer {
         Answer::Boot {
-            file: "undionly.kpxe".to_owned(),
+            file: "undionly.kpxe".into(),
             server: None,
             delay: 0,
         }

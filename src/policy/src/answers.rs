@@ -85,8 +85,9 @@ impl Answers {
     /// What the provider said, while it holds.
     #[must_use]
     pub fn get(&self, provider: &Arc<str>, key: &MachineKey, now: SystemTime) -> Option<Answered> {
-        let found = self.kept.get(&(Arc::clone(provider), *key))?;
-        (found.until > now).then(|| Answered::clone(&found))
+        let key = (Arc::clone(provider), *key);
+        let holds = |found: &Answered| (found.until > now).then(|| found.clone());
+        self.kept.get(&key, holds).flatten()
     }
 
     /// Takes in what a provider said, or what its failure counts as.

@@ -55,7 +55,7 @@ enum Key {
     Mac(MacAddress),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Held {
     guid: Option<MachineGuid>,
     standing: Standing,
@@ -76,17 +76,15 @@ impl ApprovalTable {
     pub fn find(&self, identity: &Identity, now: SystemTime) -> Option<Standing> {
         let request = find(&self.requests, identity).and_then(|held| {
             let is_over = held.until <= now;
-            match &held.standing {
+            match held.standing {
                 // It is over at that time, whether the store has noted it or not.
-                Standing::Pending { code } if is_over => Some(Standing::Expired {
-                    code: Arc::clone(code),
-                }),
-                standing => Some(standing.clone()).filter(|_| !is_over),
+                Standing::Pending { code } if is_over => Some(Standing::Expired { code }),
+                standing => Some(standing).filter(|_| !is_over),
             }
         });
         request.or_else(|| {
             let held = find(&self.put_off, identity)?;
-            (now < held.until).then(|| held.standing.clone())
+            (now < held.until).then_some(held.standing)
         })
     }
 
@@ -137,10 +135,11 @@ fn keys(mac: Option<MacAddress>, guid: Option<MachineGuid>) -> impl Iterator<Ite
 }
 
 /// By its GUID, else by its address, unless that is another machine's by its GUID.
-fn find(cache: &Cache<Key, Held>, identity: &Identity) -> Option<Arc<Held>> {
-    let by_guid = identity.guid.and_then(|guid| cache.get(&Key::Guid(guid)));
+fn find(cache: &Cache<Key, Held>, identity: &Identity) -> Option<Held> {
+    let get = |key| cache.get(&key, Held::clone);
+    let by_guid = identity.guid.and_then(|guid| get(Key::Guid(guid)));
     by_guid.or_else(|| {
-        let held = cache.get(&Key::Mac(identity.mac?))?;
+        let held = get(Key::Mac(identity.mac?))?;
         (held.guid.is_none() || identity.guid.is_none()).then_some(held)
     })
 }

@@ -1,6 +1,6 @@
 //! Answers to DHCP that were decided a moment ago.
 
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
 use std::time::SystemTime;
 
 use bootstorm_proto::dhcp::{Answer, ClientFacts};
@@ -8,8 +8,9 @@ use bootstorm_proto::types::{HardwareAddress, MachineGuid};
 
 use crate::cache::{Cache, Version};
 
-/// Answers kept. A flood of machines that nobody knows takes no more than this.
-const ANSWERS_MAX: usize = 1 << 17;
+/// Answers kept: those of as many machines as a store holds, with room to spare, so that hardly any
+/// pushes out another by chance. A flood of machines that nobody knows takes no more than this.
+const ANSWERS_MAX: usize = 1 << 18;
 
 /// Answers by what the packet says, until something changes that they rest on.
 #[derive(Debug)]
@@ -19,13 +20,19 @@ pub(crate) struct DecidedAnswers {
 }
 
 /// What a packet says, as far as decisions look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Question {
     hardware: HardwareAddress,
     guid: Option<MachineGuid>,
-    /// Everything else. The key is random and secret: two packets of one machine that say different
+    /// Of everything. The key is random and secret: two packets of one machine that say different
     /// things meet once in 2^64.
-    rest: u64,
+    digest: u64,
+}
+
+impl Hash for Question {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.digest);
+    }
 }
 
 /// What an answer rests on, besides the packet.
@@ -55,7 +62,8 @@ impl DecidedAnswers {
     /// What the packet says. `secs` changes with each request of a machine: it counts only where
     /// somebody looks at it.
     pub(crate) fn question(&self, client: &ClientFacts, with_secs: bool) -> Question {
-        let mut rest = self.hasher.build_hasher();
+        let mut said = self.hasher.build_hasher();
+        (client.hardware, client.guid).hash(&mut said);
         (
             client.asker,
             &client.arches,
@@ -64,23 +72,24 @@ impl DecidedAnswers {
             // Windows' boot programs are told what to do instead of a file.
             client.wds.is_some(),
         )
-            .hash(&mut rest);
-        (client.relay, client.address, client.local, client.interface).hash(&mut rest);
-        (&client.client_id, &client.vendor_class, &client.user_class).hash(&mut rest);
-        (&client.circuit_id, &client.remote_id).hash(&mut rest);
+            .hash(&mut said);
+        (client.relay, client.address, client.local, client.interface).hash(&mut said);
+        (&client.client_id, &client.vendor_class, &client.user_class).hash(&mut said);
+        (&client.circuit_id, &client.remote_id).hash(&mut said);
         if with_secs {
-            client.secs.hash(&mut rest);
+            client.secs.hash(&mut said);
         }
         Question {
             hardware: client.hardware,
             guid: client.guid,
-            rest: rest.finish(),
+            digest: said.finish(),
         }
     }
 
     pub(crate) fn get(&self, question: &Question, basis: Basis, now: SystemTime) -> Option<Answer> {
-        let kept = self.kept.get(question)?;
-        (kept.basis == basis && now < kept.until).then(|| kept.answer.clone())
+        let holds =
+            |kept: &Kept| (kept.basis == basis && now < kept.until).then(|| kept.answer.clone());
+        self.kept.get(question, holds).flatten()
     }
 
     pub(crate) fn put(&self, question: Question, basis: Basis, until: SystemTime, answer: Answer) {

@@ -1,5 +1,7 @@
 //! From a decision to the answer that DHCP gives.
 
+use std::sync::Arc;
+
 use bootstorm_catalog::Snapshot;
 use bootstorm_config::Scheme;
 use bootstorm_proto::dhcp::{Answer, Asker, ClientFacts};
@@ -28,7 +30,7 @@ impl Offer<'_> {
             Outcome::Silent(reason) => {
                 return Answer::Silent {
                     code: reason.code,
-                    text: reason.text.clone().into_owned(),
+                    text: Arc::from(&*reason.text),
                 };
             }
         };
@@ -54,11 +56,14 @@ impl Offer<'_> {
         };
         match file {
             Ok(file) => Answer::Boot {
-                file,
+                file: file.into(),
                 server,
                 delay,
             },
-            Err(Refusal { code, text }) => Answer::Silent { code, text },
+            Err(Refusal { code, text }) => Answer::Silent {
+                code,
+                text: text.into(),
+            },
         }
     }
 

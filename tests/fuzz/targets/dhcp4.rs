@@ -63,7 +63,7 @@ fn run(input: &[u8]) {
         }
     }
     let answer = Answer::Boot {
-        file: "http://10.0.0.1/boot/snponly.efi".to_owned(),
+        file: "http://10.0.0.1/boot/snponly.efi".into(),
         server: None,
         delay: 0,
     };

@@ -14,7 +14,7 @@ fuzz_target!(|datagram: &[u8]| {
     };
     if let Ok(request) = v6::Request::read(datagram, &seen) {
         let answer = Answer::Boot {
-            file: "tftp://[fd99::2]/boot/snponly.efi".to_owned(),
+            file: "tftp://[fd99::2]/boot/snponly.efi".into(),
             server: None,
             delay: 0,
         };

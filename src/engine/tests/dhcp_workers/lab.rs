@@ -43,7 +43,7 @@ impl Decide for Same {
             return Answer::Later;
         }
         Answer::Boot {
-            file: "undionly.kpxe".to_owned(),
+            file: "undionly.kpxe".into(),
             server: None,
             delay: 0,
         }

@@ -61,7 +61,7 @@ fn client(asker: Asker, arches: &[u16]) -> ClientFacts {
 /// The file, or the code of the silence.
 fn answer(policy: &Policy, client: &ClientFacts) -> String {
     match policy.dhcp(client) {
-        Answer::Boot { file, .. } => file,
+        Answer::Boot { file, .. } => file.to_string(),
         Answer::Silent { code, text } => {
             assert!(!text.is_empty());
             code.to_owned()

@@ -4,7 +4,7 @@
 //! time, or show different serial numbers.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, SystemTime};
 
@@ -12,8 +12,9 @@ use arc_swap::ArcSwap;
 use bootstorm_proto::dhcp::ClientFacts;
 use bootstorm_proto::types::{MacAddress, MachineGuid};
 use bootstorm_telemetry::event::Reason;
+use foldhash::quality::FixedState;
 
-use crate::cache::Versions;
+use crate::cache::{Versions, hasher};
 
 /// Machines whose last requests are remembered.
 const WATCHED: usize = 1 << 14;
@@ -59,7 +60,7 @@ pub enum Evidence {
 #[derive(Debug)]
 pub(crate) struct Duplicates {
     watched: Box<[Mutex<Watch>]>,
-    hasher: RandomState,
+    hasher: FixedState,
     found: ArcSwap<HashMap<MachineGuid, Arc<Duplicate>>>,
     finding: Mutex<()>,
     versions: Arc<Versions>,
@@ -91,7 +92,7 @@ impl Duplicates {
     pub(crate) fn new(versions: Arc<Versions>) -> Self {
         Self {
             watched: (0..WATCHED).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: hasher(),
             found: ArcSwap::default(),
             finding: Mutex::new(()),
             versions,

@@ -1,6 +1,7 @@
 //! What a DHCP packet says about the machine that sent it, and what it may be answered with.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
@@ -105,13 +106,13 @@ pub(super) fn beginning(option: &[u8]) -> OptionBytes {
     option.iter().copied().take(OPTION_MAX).collect()
 }
 
-/// The decision, as far as DHCP goes.
+/// The decision, as far as DHCP goes. Cheap to clone: one that was made serves many requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Boot this.
     Boot {
         /// A TFTP path for firmware, a URL for iPXE and HTTP firmware.
-        file: String,
+        file: Arc<str>,
         /// TFTP server, when it is not the address the client reached us at.
         server: Option<Ipv4Addr>,
         /// Seconds that the machine must have been asking before it is offered anything; 0 for
@@ -127,6 +128,6 @@ pub enum Answer {
         /// Stable reason code.
         code: &'static str,
         /// The reason in words, with the evidence in it.
-        text: String,
+        text: Arc<str>,
     },
 }

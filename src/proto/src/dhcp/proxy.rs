@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use arrayvec::ArrayString;
 
@@ -203,7 +204,7 @@ pub(super) fn decided(answer: &Answer) -> Result<Boot<'_>, Why> {
         Answer::Later => Err(Why::Undecided),
         Answer::Silent { code, text } => Err(Why::Policy {
             code,
-            text: text.clone(),
+            text: Arc::clone(text),
         }),
     }
 }

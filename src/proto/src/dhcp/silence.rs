@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::packet::MessageType;
 use crate::types::{ClientArch, HardwareAddress};
@@ -143,7 +144,7 @@ pub enum Why {
         /// Its stable code.
         code: &'static str,
         /// Its words.
-        text: String,
+        text: Arc<str>,
     },
 }
 

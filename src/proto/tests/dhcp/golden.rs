@@ -95,7 +95,7 @@ pub(crate) fn boot(facts: &ClientFacts) -> Answer {
         (Asker::Firmware, _) => "boot/snponly.efi".to_owned(),
     };
     Answer::Boot {
-        file,
+        file: file.into(),
         server: None,
         delay: 0,
     }

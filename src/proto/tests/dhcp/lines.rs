@@ -75,7 +75,7 @@ fn line_03_an_offer_names_us_and_says_the_machine_id_again() {
 fn line_03_the_file_may_lie_on_another_tftp_server() {
     let request = Ask::discover(0).read().unwrap();
     let answer = Answer::Boot {
-        file: "a/b.0".to_owned(),
+        file: "a/b.0".into(),
         server: Some(OTHER),
         delay: 0,
     };
@@ -309,7 +309,7 @@ fn line_10_a_url_too_long_for_the_header_stands_in_the_option_alone() {
     let request = Ask::discover(16).http(16).read().unwrap();
     let tell_url = |len: usize| {
         let answer = Answer::Boot {
-            file: format!("http://10.99.0.2/{}", "x".repeat(len - 17)),
+            file: format!("http://10.99.0.2/{}", "x".repeat(len - 17)).into(),
             server: None,
             delay: 0,
         };
@@ -359,7 +359,7 @@ fn line_12_requests_for_leases_and_for_other_servers_are_left_alone() {
 #[test]
 fn line_13_answers_wait_for_the_delay_but_not_for_machines_that_chose_us() {
     let answer = |delay| Answer::Boot {
-        file: "x".to_owned(),
+        file: "x".into(),
         server: None,
         delay,
     };
@@ -448,7 +448,7 @@ fn a_decided_silence_and_an_impossible_file_send_nothing() {
     let request = Ask::discover(0).read().unwrap();
     let answer = Answer::Silent {
         code: "policy.no-nbp",
-        text: "nothing for x64".to_owned(),
+        text: "nothing for x64".into(),
     };
     let silence = tell(&request, &answer, &Style::default()).unwrap_err();
     assert_eq!(silence.code(), "policy.no-nbp");
@@ -457,7 +457,7 @@ fn a_decided_silence_and_an_impossible_file_send_nothing() {
     assert_eq!(silence.code(), "policy.undecided");
     for file in ["", "a\0b", "a\nb", "a\x7f"] {
         let answer = Answer::Boot {
-            file: file.to_owned(),
+            file: file.into(),
             server: None,
             delay: 0,
         };
@@ -470,7 +470,7 @@ fn a_decided_silence_and_an_impossible_file_send_nothing() {
 fn replies_keep_to_the_size_that_the_machine_takes() {
     let request = Ask::discover(0).without(57).read().unwrap();
     let answer = |len: usize| Answer::Boot {
-        file: "x".repeat(len),
+        file: "x".repeat(len).into(),
         server: None,
         delay: 0,
     };

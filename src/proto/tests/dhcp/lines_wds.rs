@@ -50,7 +50,7 @@ fn wds_16_what_a_relay_says_of_the_port_comes_back_and_is_known() {
 fn wds_02_who_is_not_to_be_answered_hears_nothing_on_either_port() {
     let nobody = Answer::Silent {
         code: "policy.none",
-        text: "nobody is answered".to_owned(),
+        text: "nobody is answered".into(),
     };
     for ask in [
         Ask::discover(0),

@@ -61,7 +61,7 @@ fn wds_06_all_bits_of_secs_are_harmless_where_a_machine_has_chosen_us() {
     let request = wdsmgfw().read().unwrap();
     assert_eq!(request.facts().secs, 0xffff);
     let answer = Answer::Boot {
-        file: "x".to_owned(),
+        file: "x".into(),
         server: None,
         delay: 60,
     };

@@ -171,7 +171,7 @@ fn in_words(answer: &Answer) -> String {
     match answer {
         Answer::Boot { file, server, .. } => match server {
             Some(server) => format!("{file} from {server}"),
-            None => file.clone(),
+            None => file.to_string(),
         },
         Answer::Wds(WdsAction::Wait { message, .. }) => format!("wdsnbp waits: {message}"),
         Answer::Wds(WdsAction::Refer(server)) => format!("wdsnbp goes to {server}"),

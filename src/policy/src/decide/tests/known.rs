@@ -205,7 +205,7 @@ fn a_referral_sends_firmware_to_the_program_of_the_other_server() {
     let Answer::Boot { file, server, .. } = policy.dhcp(&client(Asker::Firmware, &[7])) else {
         panic!("it is not sent on");
     };
-    assert_eq!(file, "x.efi");
+    assert_eq!(&*file, "x.efi");
     assert_eq!(server, Some([10, 0, 0, 9].into()));
     assert_eq!(
         answer(&policy, &client(Asker::Firmware, &[0])),

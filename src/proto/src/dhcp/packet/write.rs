@@ -28,9 +28,11 @@ pub(in crate::dhcp) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Starts a BOOTREPLY whose yiaddr is 0: a proxyDHCP server has no address to give.
+    /// Starts a BOOTREPLY whose yiaddr is 0: a proxyDHCP server has no address to give. What was in
+    /// the buffer does not matter.
     pub(in crate::dhcp) fn reply(buf: &'a mut [u8], header: &ReplyHeader) -> Self {
-        buf.fill(0);
+        let header_len = HEADER_LEN.min(buf.len());
+        buf[..header_len].fill(0);
         let mut writer = Self { buf, at: 0 };
         let hlen = u8::try_from(header.hardware.bytes().len()).unwrap_or(16);
         writer.put(&[2, header.hardware.htype(), hlen, 0]);
@@ -84,6 +86,9 @@ impl<'a> Writer<'a> {
     /// Ends the options and pads. `Err` holds the bytes that the buffer would have needed.
     pub(in crate::dhcp) fn finish(mut self) -> Result<usize, usize> {
         self.put(&[255]);
+        if let Some(padding) = self.buf.get_mut(self.at..MIN_LEN) {
+            padding.fill(0);
+        }
         let len = self.at.max(MIN_LEN);
         if len <= self.buf.len() {
             Ok(len)
@@ -137,7 +142,7 @@ mod tests {
         writer.option(53, &[2]);
         assert_eq!(writer.finish(), Ok(300));
         assert_eq!(&buf[240..247], &[97, 1, 1, 53, 1, 2, 255]);
-        assert!(buf[247..].iter().all(|byte| *byte == 0));
+        assert!(buf[247..300].iter().all(|byte| *byte == 0));
     }
 
     #[test]
