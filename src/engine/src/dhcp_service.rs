@@ -34,6 +34,8 @@ pub(crate) struct DhcpService {
     worker: u16,
     questions: Option<Sender<Question>>,
     parked: Parked,
+    /// Where replies are written.
+    buffer: Box<[u8; REPLY_MAX]>,
 }
 
 /// One datagram, and where it came in.
@@ -118,6 +120,7 @@ impl DhcpService {
             is_told: true,
             worker: 0,
             questions: None,
+            buffer: Box::new([0; REPLY_MAX]),
         }
     }
 
@@ -298,12 +301,12 @@ impl DhcpService {
         self.parked.clear();
     }
 
-    fn finish<D: Driver>(&self, driver: &mut D, held: &Held, answer: Answer) {
+    fn finish<D: Driver>(&mut self, driver: &mut D, held: &Held, answer: Answer) {
         self.reply(driver, held.way, &held.request, answer);
     }
 
     fn reply<D: Driver>(
-        &self,
+        &mut self,
         driver: &mut D,
         way: Way,
         request: &(impl Asked + ?Sized),
@@ -311,16 +314,13 @@ impl DhcpService {
     ) {
         let Way { socket, arrival } = way;
         let facts = request.facts();
-        let mut buffer = [0; REPLY_MAX];
-        let (length, to) = match request.reply(&answer, &self.style, &mut buffer) {
+        let (length, to) = match request.reply(&answer, &self.style, &mut *self.buffer) {
             Ok(reply) => reply,
             Err(silence) => return self.stay_silent(facts, &silence),
         };
         let mut packet = driver.packet();
-        let Some(Ok(())) = buffer
-            .get(..length)
-            .map(|reply| packet.try_extend_from_slice(reply))
-        else {
+        let reply = self.buffer.get(..length);
+        let Some(Ok(())) = reply.map(|reply| packet.try_extend_from_slice(reply)) else {
             return;
         };
         let transmit = Transmit {
@@ -338,7 +338,7 @@ impl DhcpService {
         dhcp.replies.inc();
         dhcp.request(facts.asker, metrics::OK);
         if let Answer::Boot { file, .. } = answer {
-            self.tell(facts, || What::Answered { file: file.into() });
+            self.tell(facts, || What::Answered { file });
         }
     }
 
@@ -451,7 +451,7 @@ fn because(silence: &Silence) -> Reason {
 fn overloaded() -> Answer {
     Answer::Silent {
         code: "policy.overloaded",
-        text: "more machines wait for a decision than may".to_owned(),
+        text: "more machines wait for a decision than may".into(),
     }
 }
 

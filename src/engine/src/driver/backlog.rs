@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 
 use arrayvec::ArrayVec;
 
-use super::outgoing::{Load, Part};
-use super::{Busy, Payload, Transmit};
+use super::outgoing::{Load, Part, Train};
+use super::{Busy, Packet, Payload, Transmit};
 use crate::limits;
 
-/// Packets and windows that wait. Packets go first: each is somebody's first answer. Windows take
-/// turns of one send each, so that a large one does not keep many small ones waiting.
+/// Packets and windows that wait. Packets go first: each is somebody's first answer. Those that
+/// follow each other to one place, as broadcasts do and what one relay gets, share a send, which
+/// costs little more than that of one. Windows take turns of one send each, so that a large one
+/// does not keep many small ones waiting.
 #[derive(Debug)]
 pub(super) struct Backlog {
     /// What the kernel did not take since the last send, the earliest first.
@@ -19,6 +21,7 @@ pub(super) struct Backlog {
     packets: VecDeque<Part>,
     windows: VecDeque<Part>,
     segmentation: Segmentation,
+    pool: Pool,
 }
 
 impl Backlog {
@@ -29,7 +32,13 @@ impl Backlog {
             packets: VecDeque::with_capacity(limits::SEND_BACKLOG),
             windows: VecDeque::with_capacity(limits::SEND_BACKLOG),
             segmentation: Segmentation::default(),
+            pool: Pool::new(),
         }
+    }
+
+    /// An empty packet.
+    pub(super) fn packet(&mut self) -> Box<Packet> {
+        self.pool.packets.pop().unwrap_or_default()
     }
 
     /// Queues a packet or a window.
@@ -46,9 +55,7 @@ impl Backlog {
         if queue.len() >= limits::SEND_BACKLOG {
             return Err((Busy, transmit));
         }
-        if window {
-            self.segmentation.count(transmit.interface);
-        }
+        self.segmentation.count(transmit.interface);
         queue.push_back(transmit.into());
         Ok(())
     }
@@ -64,14 +71,48 @@ impl Backlog {
             }
             return Some(part);
         }
-        if let Some(packet) = self.packets.pop_front() {
-            return Some(packet);
+        if let Some(first) = self.packets.pop_front() {
+            return Some(self.couple(first));
         }
         let mut part = self.windows.pop_front()?;
         if let Some(rest) = self.segmentation.cut(&mut part) {
             self.windows.push_back(rest);
         }
         Some(part)
+    }
+
+    /// Adds the packets behind it that may leave in the same send.
+    fn couple(&mut self, first: Part) -> Part {
+        let behind = self.behind(&first);
+        if behind == 0 {
+            return first;
+        }
+        let mut train = self.pool.trains.pop().unwrap_or_default();
+        let loads = self.packets.drain(..behind).map(|part| part.load);
+        let packets = std::iter::once(first.load).chain(loads);
+        train.extend(packets.filter_map(Load::packet));
+        Part {
+            load: Load::Train(train),
+            ..first
+        }
+    }
+
+    /// How many of the packets that wait may leave in one send with `first`: the kernel cuts it into
+    /// datagrams of one length, of which the last may be shorter.
+    fn behind(&self, first: &Part) -> usize {
+        let Some(length) = first.packet_length().filter(|length| *length > 0) else {
+            return 0;
+        };
+        let together = self.segmentation.together(first.interface, length as u32);
+        let mut is_last = false;
+        let follows = |next: &&Part| {
+            let fits = next.packet_length().filter(|next| *next <= length);
+            let follows = !is_last && fits.is_some() && next.goes_with(first);
+            is_last = fits != Some(length);
+            follows
+        };
+        let behind = self.packets.iter().take(usize::from(together) - 1);
+        behind.take_while(follows).count()
     }
 
     /// The kernel did not take a send: it goes again, before everything else.
@@ -82,17 +123,21 @@ impl Backlog {
     /// The kernel refused a send with this error: when that may be for the number of datagrams in
     /// it, they go again one by one, else the send is given back for good.
     pub(super) fn refused(&mut self, part: Part, error: i32) -> Option<Part> {
-        let segmentation = matches!(error, libc::EIO | libc::EINVAL | libc::EMSGSIZE);
-        let Load::Blocks(blocks) = &part.load else {
-            return Some(part);
+        let (segment, count) = match &part.load {
+            Load::Packet(_) => return Some(part),
+            Load::Train(train) => (train.first().map_or(0, |p| p.len()) as u32, train.len()),
+            Load::Blocks(blocks) => (blocks.segment(), blocks.count().into()),
         };
-        if error == libc::EFAULT {
+        if let Load::Blocks(blocks) = &part.load
+            && error == libc::EFAULT
+        {
             blocks.unreadable();
         }
-        if !segmentation || blocks.count() == 1 {
+        let segmentation = matches!(error, libc::EIO | libc::EINVAL | libc::EMSGSIZE);
+        if !segmentation || count == 1 {
             return Some(part);
         }
-        let (interface, segment) = (part.interface, blocks.segment());
+        let interface = part.interface;
         tracing::debug!(
             interface,
             segment,
@@ -101,8 +146,32 @@ impl Backlog {
         );
         self.segmentation
             .refuse(interface, segment, error == libc::EIO);
-        self.returned.push(part);
+        match part.load {
+            Load::Train(mut train) => {
+                let one_by_one = train.drain(..).map(|packet| Part {
+                    load: Load::Packet(packet),
+                    ..part
+                });
+                self.returned.extend(one_by_one);
+                self.pool.trains.push(train);
+            }
+            Load::Packet(_) | Load::Blocks(_) => self.returned.push(part),
+        }
         None
+    }
+
+    /// Takes the packets of a send that is over.
+    pub(super) fn reuse(&mut self, part: Part) {
+        match part.load {
+            Load::Packet(packet) => self.pool.give_back(packet),
+            Load::Train(mut train) => {
+                train
+                    .drain(..)
+                    .for_each(|packet| self.pool.give_back(packet));
+                self.pool.trains.push(train);
+            }
+            Load::Blocks(_) => {}
+        }
     }
 
     /// Whether nothing waits.
@@ -111,6 +180,30 @@ impl Backlog {
             && self.again.is_empty()
             && self.packets.is_empty()
             && self.windows.is_empty()
+    }
+}
+
+/// Empty packets and trains for the next sends.
+#[derive(Debug)]
+struct Pool {
+    packets: Train,
+    /// No more than there are sends under way.
+    trains: Vec<Train>,
+}
+
+impl Pool {
+    fn new() -> Self {
+        Self {
+            packets: Vec::with_capacity(limits::PACKET_POOL),
+            trains: Vec::with_capacity(limits::SEND_SLOTS),
+        }
+    }
+
+    fn give_back(&mut self, mut packet: Box<Packet>) {
+        if self.packets.len() < limits::PACKET_POOL {
+            packet.clear();
+            self.packets.push(packet);
+        }
     }
 }
 
@@ -125,8 +218,8 @@ struct Refused {
     interface: u32,
     /// Datagrams of this size and larger.
     from: u32,
-    /// Windows after which it is tried again: an MTU may have changed.
-    windows_left: u32,
+    /// Packets and windows after which it is tried again: an MTU may have changed.
+    left: u32,
 }
 
 const TRY_AGAIN: u32 = 20_000;
@@ -146,7 +239,7 @@ impl Segmentation {
         let from = if whole_device { 0 } else { segment };
         if let Some(known) = self.refused.iter_mut().find(|r| r.interface == interface) {
             known.from = known.from.min(from);
-            known.windows_left = TRY_AGAIN;
+            known.left = TRY_AGAIN;
             return;
         }
         if self.refused.is_full() {
@@ -155,16 +248,16 @@ impl Segmentation {
         self.refused.push(Refused {
             interface,
             from,
-            windows_left: TRY_AGAIN,
+            left: TRY_AGAIN,
         });
     }
 
-    /// Counts a window towards the next attempt.
+    /// Counts a packet or window towards the next attempt.
     fn count(&mut self, interface: u32) {
         if let Some(at) = self.refused.iter().position(|r| r.interface == interface) {
             let known = &mut self.refused[at];
-            known.windows_left -= 1;
-            if known.windows_left == 0 {
+            known.left -= 1;
+            if known.left == 0 {
                 self.refused.swap_pop(at);
             }
         }
@@ -300,6 +393,94 @@ mod tests {
         assert!(matches!(backlog.pop().unwrap().load, Load::Packet(_)));
         assert_eq!(parts(&mut backlog).len(), 3);
         assert!(backlog.is_empty());
+    }
+
+    fn of_length(length: usize) -> Transmit {
+        packet(&vec![b'x'; length])
+    }
+
+    /// How many datagrams each send has.
+    fn sends(backlog: &mut Backlog) -> Vec<u16> {
+        parts(backlog).iter().map(Part::datagrams_in).collect()
+    }
+
+    #[test]
+    fn packets_of_one_length_to_one_place_share_a_send() {
+        let mut backlog = Backlog::new();
+        let cases: [(&[usize], &[u16]); 6] = [
+            (&[300, 300, 300], &[3]),
+            (&[300, 300, 299, 299, 300], &[3, 1, 1]),
+            (&[300, 301, 301], &[1, 2]),
+            (&[300, 299, 299, 299], &[2, 2]),
+            (&[0, 0], &[1, 1]),
+            (&[1400; 50], &[46, 4]),
+        ];
+        for (lengths, wanted) in cases {
+            for length in lengths {
+                backlog.push(of_length(*length)).unwrap();
+            }
+            assert_eq!(sends(&mut backlog), wanted, "{lengths:?}");
+        }
+        for _ in 0..100 {
+            backlog.push(of_length(300)).unwrap();
+        }
+        assert_eq!(sends(&mut backlog), [64, 36]);
+    }
+
+    #[test]
+    fn packets_that_differ_in_their_way_do_not_share_a_send() {
+        let one = || of_length(300);
+        let other_place = Transmit {
+            to: SocketAddr::from(([10, 0, 0, 2], 2000)),
+            ..one()
+        };
+        let other_socket = Transmit {
+            socket: SocketId(1),
+            ..one()
+        };
+        let other_source = Transmit {
+            from: Some([10, 0, 0, 9].into()),
+            ..one()
+        };
+        let other_interface = Transmit {
+            interface: 2,
+            ..one()
+        };
+        for other in [other_place, other_socket, other_source, other_interface] {
+            let mut backlog = Backlog::new();
+            backlog.push(one()).unwrap();
+            backlog.push(other).unwrap();
+            backlog.push(one()).unwrap();
+            assert_eq!(sends(&mut backlog), [1, 1, 1]);
+        }
+    }
+
+    #[test]
+    fn packets_that_a_device_refused_together_leave_one_by_one() {
+        let mut backlog = Backlog::new();
+        for text in [b"a", b"b", b"c"] {
+            backlog.push(packet(text)).unwrap();
+        }
+        let train = backlog.pop().unwrap();
+        let wanted = datagrams(std::slice::from_ref(&train));
+        assert!(backlog.refused(train, libc::EIO).is_none());
+        backlog.push(packet(b"d")).unwrap();
+        backlog.push(packet(b"e")).unwrap();
+        let again = parts(&mut backlog);
+        assert_eq!(again.len(), 5);
+        assert_eq!(datagrams(&again[..3]), wanted);
+        for part in again {
+            let part = backlog.refused(part, libc::EIO).unwrap();
+            backlog.reuse(part);
+        }
+        // A train that could not leave for another reason is not tried for ever either.
+        let mut backlog = Backlog::new();
+        backlog.push(packet(b"a")).unwrap();
+        backlog.push(packet(b"b")).unwrap();
+        let train = backlog.pop().unwrap();
+        let train = backlog.refused(train, libc::EPERM).unwrap();
+        backlog.reuse(train);
+        assert!(backlog.is_empty() && backlog.packet().is_empty());
     }
 
     #[test]

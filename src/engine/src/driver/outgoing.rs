@@ -51,11 +51,26 @@ impl From<Transmit> for Part {
 
 impl Part {
     /// How many datagrams it is.
-    pub(super) const fn datagrams_in(&self) -> u16 {
+    pub(super) fn datagrams_in(&self) -> u16 {
         match &self.load {
             Load::Packet(_) => 1,
+            Load::Train(packets) => packets.len() as u16,
             Load::Blocks(blocks) => blocks.count(),
         }
+    }
+
+    /// Bytes of the packet, if it is one.
+    pub(super) fn packet_length(&self) -> Option<usize> {
+        match &self.load {
+            Load::Packet(packet) => Some(packet.len()),
+            Load::Train(_) | Load::Blocks(_) => None,
+        }
+    }
+
+    /// Whether it leaves by the same way to the same place.
+    pub(super) fn goes_with(&self, other: &Self) -> bool {
+        (self.socket, self.to, self.from, self.interface)
+            == (other.socket, other.to, other.from, other.interface)
     }
 }
 
@@ -63,8 +78,23 @@ impl Part {
 #[derive(Debug)]
 pub(super) enum Load {
     Packet(Box<Packet>),
+    /// Packets of one length to one place; the last may be shorter.
+    Train(Train),
     Blocks(Blocks),
 }
+
+impl Load {
+    /// The packet, if it is one.
+    pub(super) fn packet(self) -> Option<Box<Packet>> {
+        match self {
+            Self::Packet(packet) => Some(packet),
+            Self::Train(_) | Self::Blocks(_) => None,
+        }
+    }
+}
+
+/// Packets of one send, at most [`limits::SEGMENTS`] of them.
+pub(super) type Train = Vec<Box<Packet>>;
 
 /// Consecutive blocks of a file; in a send at most [`limits::SEGMENTS`] of them.
 #[derive(Debug)]
@@ -133,6 +163,7 @@ impl Part {
     pub(super) fn datagrams(&self) -> Vec<Vec<u8>> {
         match &self.load {
             Load::Packet(packet) => vec![packet.to_vec()],
+            Load::Train(packets) => packets.iter().map(|packet| packet.to_vec()).collect(),
             Load::Blocks(blocks) => (0..blocks.count)
                 .map(|at| blocks.block(at))
                 .map(|(head, content)| [&head, content].concat())
@@ -149,7 +180,7 @@ pub(super) struct Slot {
     vectors: [libc::iovec; 2 * limits::SEGMENTS],
     heads: [[u8; 4]; limits::SEGMENTS],
     control: Control,
-    /// Keeps packet or map alive; `None` when the slot is free.
+    /// Keeps packets or map alive; `None` when the slot is free.
     part: Option<Part>,
 }
 
@@ -181,6 +212,7 @@ impl Slot {
         let part = self.part.insert(part);
         self.name = SockAddr::from(part.to);
         let mut control_len = put_packet_info(&mut self.control.0, part);
+        let mut segment = None;
         let mut vectors = 0;
         let mut vector = |bytes: &[u8]| {
             self.vectors[vectors] = libc::iovec {
@@ -191,6 +223,10 @@ impl Slot {
         };
         match &part.load {
             Load::Packet(packet) => vector(packet),
+            Load::Train(packets) => {
+                packets.iter().for_each(|packet| vector(packet));
+                segment = packets.first().map(|first| first.len());
+            }
             Load::Blocks(blocks) => {
                 for at in 0..blocks.count {
                     let (head, content) = blocks.block(at);
@@ -199,12 +235,13 @@ impl Slot {
                     vector(place);
                     vector(content);
                 }
-                if blocks.count > 1 {
-                    let segment = (blocks.segment() as u16).to_ne_bytes();
-                    let at = (libc::SOL_UDP, libc::UDP_SEGMENT);
-                    control_len += put_control(&mut self.control.0[control_len..], at, &segment);
-                }
+                segment = (blocks.count > 1).then(|| blocks.segment() as usize);
             }
+        }
+        if let Some(segment) = segment {
+            let at = (libc::SOL_UDP, libc::UDP_SEGMENT);
+            let bytes = (segment as u16).to_ne_bytes();
+            control_len += put_control(&mut self.control.0[control_len..], at, &bytes);
         }
         self.header.msg_name = self.name.as_ptr().cast_mut().cast();
         self.header.msg_namelen = self.name.len();

@@ -101,6 +101,41 @@ fn echo<D: Driver>(driver: &mut D, ip: IpAddr) {
     }
 }
 
+/// Packets of these lengths arrive one by one, in order, at whoever listens at `to`.
+fn packets<D: Driver>(driver: &mut D, listener: IpAddr, to: IpAddr, lengths: &[usize]) {
+    let any = match to {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let server = bind(SocketAddr::new(any, 0), Use::Data).unwrap();
+    let socket = driver.add_udp(server).unwrap();
+    let client = client(listener);
+    let to = SocketAddr::new(to, client.local_addr().unwrap().port());
+    let bytes = |at: usize, length| vec![at as u8; length];
+    for (at, length) in lengths.iter().enumerate() {
+        let mut packet = driver.packet();
+        packet.try_extend_from_slice(&bytes(at, *length)).unwrap();
+        driver
+            .send(Transmit {
+                socket,
+                to,
+                from: None,
+                interface: 0,
+                payload: Payload::Packet(packet),
+            })
+            .unwrap();
+    }
+    settle(driver);
+    for (at, length) in lengths.iter().enumerate() {
+        let mut packet = [0; 2048];
+        let got = client.recv(&mut packet).unwrap();
+        assert!(
+            packet[..got] == bytes(at, *length),
+            "packet {at}: {got} bytes"
+        );
+    }
+}
+
 fn window<D: Driver>(driver: &mut D, blocks: u16, block_size: u16, rollover: u16) {
     let server = bind(SocketAddr::from(([127, 0, 0, 1], 0)), Use::Data).unwrap();
     let socket = driver.add_udp(server).unwrap();
@@ -356,6 +391,18 @@ macro_rules! suite {
             fn datagrams_are_answered_from_where_they_arrived() {
                 echo(&mut driver(), Ipv4Addr::LOCALHOST.into());
                 echo(&mut driver(), Ipv6Addr::LOCALHOST.into());
+            }
+
+            #[test]
+            fn packets_that_share_a_send_arrive_one_by_one() {
+                let mut driver = driver();
+                let lengths = [&[300; 150][..], &[299, 300, 300, 1472, 1472, 1, 0, 0, 7]].concat();
+                let everybody = Ipv4Addr::new(127, 255, 255, 255).into();
+                let any = Ipv4Addr::UNSPECIFIED.into();
+                packets(&mut driver, any, everybody, &lengths);
+                for own in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
+                    packets(&mut driver, own, own, &lengths);
+                }
             }
 
             #[test]

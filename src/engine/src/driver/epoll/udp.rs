@@ -8,7 +8,7 @@ use rustix::event::epoll::{self, EventFlags};
 
 use super::{DATAGRAMS, Epoll, Pool, Source};
 use crate::driver::backlog::Backlog;
-use crate::driver::outgoing::{Load, Part, Slot};
+use crate::driver::outgoing::{Part, Slot};
 use crate::driver::{Buffer, Busy, Event, Packet, SocketId, Transmit, incoming};
 use crate::limits;
 
@@ -22,8 +22,6 @@ pub(super) struct Sockets {
     backlog: Backlog,
     /// The socket whose full send buffer everything waits for.
     full: Option<SocketId>,
-    #[expect(clippy::vec_box, reason = "a send carries the box, not the bytes")]
-    pool: Vec<Box<Packet>>,
     batch: Box<Batch>,
 }
 
@@ -45,13 +43,12 @@ impl Sockets {
             slot: Box::new(Slot::new()),
             backlog: Backlog::new(),
             full: None,
-            pool: Vec::with_capacity(limits::PACKET_POOL),
             batch,
         }
     }
 
     pub(super) fn packet(&mut self) -> Box<Packet> {
-        self.pool.pop().unwrap_or_default()
+        self.backlog.packet()
     }
 
     pub(super) fn queue(&mut self, transmit: Transmit) -> Result<(), (Busy, Transmit)> {
@@ -61,15 +58,6 @@ impl Sockets {
     /// Whether something waits that may be sent at once.
     pub(super) fn has_more(&self) -> bool {
         self.full.is_none() && !self.backlog.is_empty()
-    }
-
-    fn reuse(&mut self, part: Part) {
-        if let Load::Packet(mut packet) = part.load
-            && self.pool.len() < limits::PACKET_POOL
-        {
-            packet.clear();
-            self.pool.push(packet);
-        }
     }
 }
 
@@ -193,7 +181,7 @@ impl Epoll {
             };
             let id = part.socket;
             let Some(socket) = udp.sockets.get(id.0 as usize) else {
-                udp.reuse(part);
+                udp.backlog.reuse(part);
                 continue;
             };
             let message = udp.slot.fill(part);
@@ -208,7 +196,7 @@ impl Epoll {
             let error = (result < 0).then(io::Error::last_os_error);
             let Some(part) = udp.slot.take() else { return };
             match error.as_ref().and_then(io::Error::raw_os_error) {
-                None => udp.reuse(part),
+                None => udp.backlog.reuse(part),
                 Some(error) => self.refused(part, error),
             }
         }
@@ -223,7 +211,7 @@ impl Epoll {
         } else if let Some(part) = self.udp.backlog.refused(part, error) {
             let error = io::Error::from_raw_os_error(error);
             tracing::debug!(to = %part.to, %error, "a datagram could not be sent");
-            self.udp.reuse(part);
+            self.udp.backlog.reuse(part);
         }
     }
 }

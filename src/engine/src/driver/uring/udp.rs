@@ -8,7 +8,7 @@ use io_uring::{cqueue, opcode, types};
 
 use super::{Op, REST, Uring};
 use crate::driver::backlog::Backlog;
-use crate::driver::outgoing::{Load, Part, Slot};
+use crate::driver::outgoing::Slot;
 use crate::driver::{Buffer, Busy, Driver, Event, Packet, SocketId, Transmit, incoming};
 use crate::limits;
 
@@ -26,8 +26,6 @@ pub(super) struct Sockets {
     slots: Box<[Slot]>,
     free: Vec<u32>,
     backlog: Backlog,
-    #[expect(clippy::vec_box, reason = "a send carries the box, not the bytes")]
-    pool: Vec<Box<Packet>>,
     resume: Option<Instant>,
     /// What the last flush sent was one datagram a send.
     turn_by_turn: bool,
@@ -53,7 +51,6 @@ impl Sockets {
             slots: (0..limits::SEND_SLOTS).map(|_| Slot::new()).collect(),
             free: (0..limits::SEND_SLOTS as u32).rev().collect(),
             backlog: Backlog::new(),
-            pool: Vec::with_capacity(limits::PACKET_POOL),
             resume: None,
             turn_by_turn: false,
         }
@@ -71,7 +68,7 @@ impl Sockets {
     }
 
     pub(super) fn packet(&mut self) -> Box<Packet> {
-        self.pool.pop().unwrap_or_default()
+        self.backlog.packet()
     }
 
     pub(super) fn queue(&mut self, transmit: Transmit) -> Result<(), (Busy, Transmit)> {
@@ -91,15 +88,6 @@ impl Sockets {
     /// Whether the last flush sent something, and no more than one datagram to anybody.
     pub(super) fn is_turn_by_turn(&self) -> bool {
         self.turn_by_turn
-    }
-
-    fn reuse(&mut self, part: Part) {
-        if let Load::Packet(mut packet) = part.load
-            && self.pool.len() < limits::PACKET_POOL
-        {
-            packet.clear();
-            self.pool.push(packet);
-        }
     }
 }
 
@@ -145,7 +133,7 @@ impl Uring {
                 break;
             };
             let Some(socket) = udp.sockets.get(part.socket.0 as usize) else {
-                udp.reuse(part);
+                udp.backlog.reuse(part);
                 continue;
             };
             udp.free.pop();
@@ -172,7 +160,7 @@ impl Uring {
         };
         udp.free.push(slot);
         if result >= 0 {
-            return udp.reuse(part);
+            return udp.backlog.reuse(part);
         }
         let error = -result;
         if error == libc::EAGAIN {
@@ -181,7 +169,7 @@ impl Uring {
         } else if let Some(part) = udp.backlog.refused(part, error) {
             let error = std::io::Error::from_raw_os_error(error);
             tracing::debug!(to = %part.to, %error, "a datagram could not be sent");
-            udp.reuse(part);
+            udp.backlog.reuse(part);
         }
     }
 
