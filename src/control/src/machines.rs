@@ -398,6 +398,7 @@ impl Machines {
 
     async fn reload(&self) -> Result<(), StoreError> {
         let mut held = self.held.lock().await;
+        let begun = Instant::now();
         let records = self.store.load().await?;
         let known = || records.iter().filter(|record| record.is_known());
         let macs = known().flat_map(|record| record.macs.iter().copied());
@@ -419,6 +420,8 @@ impl Machines {
             .collect();
         let machines = known().map(|record| held.snapshot(record));
         self.policy.machines().set_all(machines);
+        let (machines, seconds) = (records.len(), begun.elapsed().as_secs_f64());
+        tracing::info!(machines, seconds, "the machines of the store are loaded");
         Ok(())
     }
 

@@ -26,7 +26,7 @@ pub(crate) const KINDS: [Kind; 2] = [Kind::Bootstorm, Kind::Dnsmasq];
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// Machines, all of which this server knows.
+    /// Machines, all of which this server has in its store.
     machines: u32,
 }
 
@@ -38,7 +38,7 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "dhcp-100k",
-        about: "PXE DISCOVERs of random ones of 100,000 machines, all known to this server",
+        about: "PXE DISCOVERs of random ones of 100,000 machines, all in this server's store",
         machines: 100_000,
     },
 ];
@@ -47,6 +47,8 @@ pub(crate) const ALL: &[Scenario] = &[
 const RATE: f64 = 3.0;
 /// What its CPU time an offer may be, as a part of dnsmasq's.
 const CPU: f64 = 1.0 / 3.0;
+/// Seconds in which it may read 100,000 machines from its store when it starts.
+const LOAD: f64 = 2.0;
 
 const START: Duration = Duration::from_secs(60);
 /// Of one round, in seconds.
@@ -64,6 +66,8 @@ struct Sample {
     seconds: f64,
     /// CPU-seconds of the server.
     cpu: f64,
+    /// Seconds in which this server read its machines.
+    loaded: Option<f64>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +82,8 @@ struct Row {
 pub(crate) struct Measured {
     scenario: &'static Scenario,
     rows: Vec<Row>,
+    /// How the servers' processor time was read.
+    pub(crate) accounting: &'static str,
 }
 
 /// What all rounds have in common.
@@ -135,6 +141,10 @@ fn one(scenario: &'static Scenario, bench: &Bench<'_>, machines: u32) -> Result<
             missing: super::missing(bench.peers, *kind),
         })
         .collect();
+    let own = bench.peers.programs.iter();
+    for program in own.filter(|program| program.kind == Kind::Bootstorm) {
+        import(scenario, program, bench).context("the machines do not get into the store")?;
+    }
     for _ in 0..bench.rounds {
         for row in &mut rows {
             let program = bench.peers.programs.iter().find(|p| p.kind == row.kind);
@@ -151,7 +161,11 @@ fn one(scenario: &'static Scenario, bench: &Bench<'_>, machines: u32) -> Result<
             row.samples.push(sample);
         }
     }
-    Ok(Measured { scenario, rows })
+    Ok(Measured {
+        scenario,
+        rows,
+        accounting: Account::open().describe(),
+    })
 }
 
 fn round(
@@ -160,9 +174,11 @@ fn round(
     bench: &Bench<'_>,
     machines: u32,
 ) -> Result<Sample> {
-    let mut serve = match program.kind {
-        Kind::Bootstorm => bootstorm(scenario, program, bench)?,
-        _ => dnsmasq(program),
+    let is_own = program.kind == Kind::Bootstorm;
+    let mut serve = if is_own {
+        bootstorm(scenario, program, bench)?
+    } else {
+        dnsmasq(program)
     };
     if let Some(libraries) = &program.libraries {
         serve.env("LD_LIBRARY_PATH", libraries);
@@ -179,12 +195,14 @@ fn round(
     let said = discover(scenario, bench, machines, SECONDS)?;
     let cpu = account.read(server.id())?.saturating_sub(before);
     server.check()?;
+    let loaded = is_own.then(|| loaded(&server)).transpose()?;
     server.stop()?;
     Ok(Sample {
         offers: number(&said, "offers")?,
         lost: number(&said, "lost")?,
         seconds: number(&said, "seconds")?,
         cpu: cpu.as_secs_f64(),
+        loaded,
     })
 }
 
@@ -207,18 +225,57 @@ fn number(said: &Value, name: &str) -> Result<f64> {
     said[name].as_f64().with_context(|| format!("no {name}"))
 }
 
+/// Seconds in which a server that has just started read its machines, as its log says.
+fn loaded(server: &Running) -> Result<f64> {
+    let log = command::read(server.stderr())?;
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let mut lines = lines.map(|line: Value| line["fields"].clone());
+    let line = lines.find(|fields| fields["message"] == LOADED);
+    number(&line.context("its log does not say when")?, "seconds")
+}
+
+/// What this server logs when its machines are in memory.
+const LOADED: &str = "the machines of the store are loaded";
+
+/// Puts every machine into the store that the rounds begin with.
+fn import(scenario: &Scenario, program: &Program, bench: &Bench<'_>) -> Result<()> {
+    let serve = bootstorm(scenario, program, bench)?;
+    let mut server = Running::start("import", bench.folder, serve)?;
+    let stdout = server.stdout().to_owned();
+    stop::wait_for("`ready` from bootstorm", START, || {
+        server.check()?;
+        let said = command::read(&stdout)?;
+        Ok(said.lines().any(|line| line == "ready").then_some(()))
+    })?;
+    let list = bench.folder.join("machines.csv");
+    fs::write(&list, machines_csv(scenario.machines))?;
+    let mut import = Command::new(&program.path);
+    import.args(["machine", "import"]).arg(list);
+    import.arg("--data").arg(data(scenario, bench));
+    println!("  {}", command::output(&mut import)?.trim());
+    server.stop()?;
+    Ok(())
+}
+
+fn data(scenario: &Scenario, bench: &Bench<'_>) -> PathBuf {
+    bench.folder.join(scenario.name)
+}
+
 /// Without XDP: what the kernel would do is done by the process that is measured.
 fn bootstorm(scenario: &Scenario, program: &Program, bench: &Bench<'_>) -> Result<Command> {
     let images = bench.folder.join("boot-files");
     fs::create_dir_all(images.join("boot"))?;
     fs::write(images.join("boot/snponly.efi"), [b'x'; 4096])?;
     let file = bench.folder.join("bootstorm.toml");
-    fs::write(&file, configuration(scenario.machines))?;
+    fs::write(&file, UNLIMITED)?;
     let mut serve = Command::new(&program.path);
     serve.arg("serve").arg("--config").arg(file);
     serve.arg("--images").arg(images);
-    serve.arg("--data").arg(bench.folder.join("dhcp-data"));
+    serve.arg("--data").arg(data(scenario, bench));
     serve.args(["--interface", SERVER_END, "--xdp", "off"]);
+    serve.args(["--log-format", "json"]);
     serve.args(["--workers", &bench.workers.to_string()]);
     for off in ["dhcp6", "syslog", "https"] {
         serve.args(["--listen", &format!("{off}=off")]);
@@ -226,19 +283,17 @@ fn bootstorm(scenario: &Scenario, program: &Program, bench: &Bench<'_>) -> Resul
     Ok(serve)
 }
 
-/// Every machine is listed, and may ask as often as it likes.
-fn configuration(machines: u32) -> String {
-    let mut text = "[classifier]\nmachine = \"none\"\nknown = \"none\"\nrelay = \"none\"\n\
-                    [classifier.classes]\nfirmware = \"pass\"\n"
-        .to_owned();
+/// Machines may ask as often as they like.
+const UNLIMITED: &str = "[classifier]\nmachine = \"none\"\nknown = \"none\"\nrelay = \"none\"\n\
+                         [classifier.classes]\nfirmware = \"pass\"\n";
+
+/// Every machine of `bootstorm-load discover`, assigned the menu.
+fn machines_csv(machines: u32) -> String {
+    let mut text = "mac,boot\n".to_owned();
     for machine in 0..machines {
         let [_, a, b, c] = machine.to_be_bytes();
         // Writing into a String cannot fail.
-        let _ = writeln!(
-            text,
-            "[[machine]]\nmac = \"02:f1:0d:{a:02x}:{b:02x}:{c:02x}\""
-        );
-        let _ = writeln!(text, "boot = \"menu\"");
+        let _ = writeln!(text, "02:f1:0d:{a:02x}:{b:02x}:{c:02x},menu");
     }
     text
 }
@@ -285,7 +340,7 @@ impl Measured {
         };
         let (rate, peer_rate) = (own.median(Sample::rate), peer.median(Sample::rate));
         let (cpu, peer_cpu) = (own.median(Sample::cpu_each), peer.median(Sample::cpu_each));
-        vec![
+        let mut verdicts = vec![
             Verdict::new(
                 rate >= RATE * peer_rate,
                 format!(
@@ -300,7 +355,21 @@ impl Measured {
                     cpu / peer_cpu
                 ),
             ),
-        ]
+        ];
+        verdicts.extend(self.loaded(own));
+        verdicts
+    }
+
+    /// Whether the machines were read fast enough, where there are many.
+    fn loaded(&self, own: &Row) -> Option<Verdict> {
+        let machines = self.scenario.machines;
+        (machines >= 100_000).then(|| {
+            let seconds = own.median(|sample| sample.loaded.unwrap_or(f64::INFINITY));
+            let text = format!(
+                "{machines} machines read from the store in {seconds:.2} s, at most {LOAD}"
+            );
+            Verdict::new(seconds <= LOAD, text)
+        })
     }
 
     /// The section of the page.
@@ -366,12 +435,14 @@ mod tests {
                 lost: 0.0,
                 seconds: 1.0,
                 cpu: offers * cpu / 1e6,
+                loaded: Some(0.5),
             }],
             missing: None,
         };
         Measured {
             scenario: &ALL[0],
             rows: vec![row(Kind::Bootstorm, own), row(Kind::Dnsmasq, peer)],
+            accounting: "nobody's",
         }
     }
 
@@ -395,13 +466,23 @@ mod tests {
     }
 
     #[test]
+    fn many_machines_are_read_in_time() {
+        let mut many = measured((108_001.0, 6.0), (36_000.0, 19.6));
+        many.scenario = &ALL[1];
+        assert_eq!(holds(&many), [true, true, true]);
+        for slow in [Some(2.01), None] {
+            many.rows[0].samples[0].loaded = slow;
+            assert_eq!(holds(&many), [true, true, false]);
+        }
+    }
+
+    #[test]
     fn every_machine_is_listed_once() {
-        let text = configuration(70_000);
-        let macs: std::collections::BTreeSet<_> = text
-            .lines()
-            .filter(|line| line.starts_with("mac = "))
-            .collect();
+        let text = machines_csv(70_000);
+        let (header, machines) = text.split_once('\n').unwrap();
+        assert_eq!(header, "mac,boot");
+        let macs: std::collections::BTreeSet<_> = machines.lines().collect();
         assert_eq!(macs.len(), 70_000);
-        assert!(macs.contains("mac = \"02:f1:0d:01:11:6f\""));
+        assert!(macs.contains("02:f1:0d:01:11:6f,menu"));
     }
 }

@@ -36,8 +36,8 @@ pub(crate) struct Arguments {
     /// A server binary instead of one that is built in the release profile
     #[arg(long, value_name = "FILE")]
     server: Option<PathBuf>,
-    /// Put the result into docs/reference/performance.md
-    #[arg(long, conflicts_with = "scenario")]
+    /// Put the result into docs/reference/performance.md: all scenarios of files, all of DHCP, or both
+    #[arg(long)]
     write: bool,
     /// Only list the scenarios
     #[arg(long)]
@@ -55,6 +55,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let (scenarios, dhcp) = select(&arguments.scenario)?;
+    if arguments.write {
+        is_whole(scenarios.len(), ALL.len())?;
+        is_whole(dhcp.len(), dhcp::ALL.len())?;
+    }
     let folder = workspace::target().join("peers");
     fs::create_dir_all(&folder)?;
     if arguments.inside {
@@ -92,11 +96,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     // Images and their copies are most of it; the programs stay for the next time.
     fs::remove_dir_all(&run).ok();
     let (measured, offers) = offers?;
-    let report = report(arguments, &peers, &measured, &offers)?;
-    println!("\n{report}");
-    if arguments.write {
-        page::write("peers", &report)?;
-    }
+    report_files(arguments, &peers, &measured)?;
+    report_offers(arguments, &peers, &offers)?;
     let verdicts = measured.iter().flat_map(Measured::verdicts);
     let holds = verdicts
         .chain(offers.iter().flat_map(dhcp::Measured::verdicts))
@@ -127,6 +128,14 @@ fn select(names: &[String]) -> Result<Selected> {
         ALL.iter().filter(|files| wanted(files.name)).collect(),
         dhcp::ALL.iter().filter(|dhcp| wanted(dhcp.name)).collect(),
     ))
+}
+
+/// A part of the page is written as a whole or not at all.
+fn is_whole(selected: usize, all: usize) -> Result<()> {
+    if selected != 0 && selected != all {
+        bail!("--write takes all scenarios of files, all of DHCP, or both: a part has one date");
+    }
+    Ok(())
 }
 
 /// This server and the measuring client, in the release profile.
@@ -302,38 +311,65 @@ fn fill(file: &Path, length: u64) -> Result<()> {
     Ok(())
 }
 
-/// What the page holds: with what, on what, when, and the tables.
-fn report(
-    arguments: &Arguments,
-    peers: &Peers,
-    measured: &[Measured],
-    offers: &[dhcp::Measured],
-) -> Result<String> {
-    let mut versions = Vec::new();
-    for program in &peers.programs {
-        versions.push(format!("{} {}", program.kind, program.version));
-    }
-    let mut text = format!(
-        "{}\n\nVersions: {}. This server with {} worker{}, nginx with one.\n\n",
-        page::origin()?,
-        versions.join(", "),
-        arguments.workers,
-        if arguments.workers == 1 { "" } else { "s" },
-    );
-    if let Some(first) = measured.first() {
-        text.push_str(&format!(
-            "Processor time read from: {}.\n\n",
-            first.accounting
-        ));
-    }
-    if arguments.server.is_some() {
-        text.push_str("The server was given as a binary: its build profile is unknown.\n\n");
-    }
+/// Prints what came of the scenarios of files, and puts it into its part of the page.
+fn report_files(arguments: &Arguments, peers: &Peers, measured: &[Measured]) -> Result<()> {
+    let Some(first) = measured.first() else {
+        return Ok(());
+    };
+    let mut text = heading(arguments, peers, |_| true, first.accounting)?;
     for measured in measured {
         text.push_str(&measured.markdown());
     }
-    for measured in offers {
+    publish(arguments, "peers", &text)
+}
+
+/// The same for those of DHCP.
+fn report_offers(arguments: &Arguments, peers: &Peers, measured: &[dhcp::Measured]) -> Result<()> {
+    let Some(first) = measured.first() else {
+        return Ok(());
+    };
+    let takes_part = |kind| dhcp::KINDS.contains(&kind);
+    let mut text = heading(arguments, peers, takes_part, first.accounting)?;
+    for measured in measured {
         text.push_str(&measured.markdown());
+    }
+    publish(
+        arguments,
+        "peers --scenario dhcp-1 --scenario dhcp-100k",
+        &text,
+    )
+}
+
+fn publish(arguments: &Arguments, task: &str, text: &str) -> Result<()> {
+    println!("\n{text}");
+    if arguments.write {
+        page::write(task, text)?;
+    }
+    Ok(())
+}
+
+/// When, of what, on what and how it was measured.
+fn heading(
+    arguments: &Arguments,
+    peers: &Peers,
+    takes_part: impl Fn(Kind) -> bool,
+    accounting: &str,
+) -> Result<String> {
+    let programs = peers.programs.iter();
+    let programs = programs.filter(|program| takes_part(program.kind));
+    let versions: Vec<String> = programs
+        .map(|program| format!("{} {}", program.kind, program.version))
+        .collect();
+    let workers = arguments.workers;
+    let plural = if workers == 1 { "" } else { "s" };
+    let mut text = format!(
+        "{}\n\nVersions: {}. This server with {workers} worker{plural}; nginx, where it takes part, with one.\n\n\
+         Processor time read from: {accounting}.\n\n",
+        page::origin()?,
+        versions.join(", "),
+    );
+    if arguments.server.is_some() {
+        text.push_str("The server was given as a binary: its build profile is unknown.\n\n");
     }
     Ok(text)
 }
