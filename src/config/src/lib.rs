@@ -8,6 +8,7 @@
 mod classifier;
 mod diagnostic;
 mod duration;
+mod events;
 mod identity;
 mod interface;
 mod lint;
@@ -30,6 +31,7 @@ mod wire;
 
 pub use classifier::{BANNED_MAX, Banned, ClassName, ClassRule, Classifier, PacketRate};
 pub use diagnostic::{Diagnostic, Place, Severity};
+pub use events::{Collector, EventsConfig};
 pub use identity::IdentityConfig;
 pub use interface::{InterfaceChoice, InterfaceIs};
 pub use lint::{Finding, entry_name_problem};

@@ -15,8 +15,8 @@ use toml::de::DeTable;
 use crate::lint::{Finding, MENU_TIMEOUT_MAX};
 use crate::{Config, Diagnostic, Listener, Machine, Place, Rate, Severity, wire};
 use crate::{
-    classifier, identity, listen, memory, menu, model, place, policy, provider, rule, store,
-    suggest,
+    classifier, events, identity, listen, memory, menu, model, place, policy, provider, rule,
+    store, suggest,
 };
 
 /// The largest file that is read, in bytes: some hundred thousand machines.
@@ -300,6 +300,7 @@ fn take(config: &mut Config, file: wire::File, folder: &Path) -> Vec<Finding> {
     policy::take(&mut config.policy, file.policy, &mut findings);
     identity::take(&mut config.identity, file.identity, folder, &mut findings);
     store::take(&mut config.store, file.store, &mut findings);
+    events::take(&mut config.events, file.events, &mut findings);
     for (index, written) in file.rule.into_iter().enumerate() {
         config.rules.push(rule::take(index, written, &mut findings));
     }

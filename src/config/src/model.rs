@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use crate::{Classifier, Listen, Memory, Rate};
 use crate::{
-    IdentityConfig, InterfaceChoice, MenuConfig, PolicyConfig, ProviderConfig, Rule, StoreConfig,
+    EventsConfig, IdentityConfig, InterfaceChoice, MenuConfig, PolicyConfig, ProviderConfig, Rule,
+    StoreConfig,
 };
 
 /// Everything that can be configured.
@@ -63,6 +64,8 @@ pub struct Config {
     pub menus: Vec<MenuConfig>,
     /// Where machines and their history are kept.
     pub store: StoreConfig,
+    /// Whom events of boots are passed on to.
+    pub events: EventsConfig,
 }
 
 /// What machines are told to boot.
@@ -288,6 +291,7 @@ impl Config {
             providers: Vec::new(),
             menus: Vec::new(),
             store: StoreConfig::default(),
+            events: EventsConfig::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::{Driver, KernelTls, LocalBoot, LogFormat, Scheme, UefiOffer, Xdp};
-use crate::{identity, menu, policy, provider, rule, store};
+use crate::{events, identity, menu, policy, provider, rule, store};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -37,6 +37,7 @@ pub(crate) struct File {
     pub(crate) provider: Vec<provider::Written>,
     pub(crate) menu: Vec<menu::Written>,
     pub(crate) store: store::Written,
+    pub(crate) events: events::Written,
 }
 
 #[derive(Default, Deserialize)]

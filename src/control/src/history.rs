@@ -107,9 +107,7 @@ impl Hear for History {
     /// Writes down what happens to machines that something was sent to. Those that only ask may be
     /// made up, by the thousand.
     fn hear(&self, happened: &[Happened]) {
-        let kept = happened
-            .iter()
-            .filter(|it| it.is_new && it.has_booted && KINDS.contains(&it.kind));
+        let kept = happened.iter().filter(|it| it.is_of_boot());
         let mut notes = Vec::new();
         for it in kept {
             if !self.allows(1, it.at) {
@@ -135,12 +133,6 @@ impl Hear for History {
         }
     }
 }
-
-/// Steps that are worth a line years later.
-const KINDS: [&str; 10] = [
-    "script", "queued", "started", "finished", "booted", "broken", "refused", "done", "failed",
-    "said",
-];
 
 /// How far that brings its boot.
 fn reached(happened: &Happened) -> Option<Reached> {

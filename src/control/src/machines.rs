@@ -315,6 +315,9 @@ impl Machines {
         if identity.is_unknown() {
             return;
         }
+        if seen.len() >= SEEN_MAX && !seen.contains_key(&mac) {
+            return;
+        }
         // A machine that begins anew has booted all the same.
         let before = seen.get(&mac).is_some_and(|sighting| sighting.has_booted);
         let sighting = Sighting {
@@ -473,6 +476,9 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 /// How long after a failure others' changes are looked for again.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// Machines that were seen and are not noted yet; others are seen again.
+const SEEN_MAX: usize = 20_000;
 
 /// Machines that told of themselves and are not noted yet; more tell it again.
 const TOLD_MAX: usize = 4096;

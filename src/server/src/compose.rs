@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use bootstorm_catalog::Catalog;
-use bootstorm_config::{Config, KernelTls, ListenAt};
+use bootstorm_config::{Config, KernelTls};
 use bootstorm_control::{
     About, AdminToken, Admission, Authority, AuthorityConfig, BootPages, BootSeams, Clients, Hear,
     OwnCertificate, Place, Web, WebConfig, WebSeams,
@@ -28,7 +28,6 @@ use bootstorm_providers::Runner;
 use bootstorm_telemetry::event::BootEvent;
 use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use tokio::net::UdpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -36,7 +35,7 @@ use tracing::{error, info, warn};
 use crate::classifier::Classifier;
 use crate::kept::Kept;
 use crate::remote::{self, Remotes};
-use crate::{network, translate};
+use crate::{network, syslog, translate};
 
 /// Requests of the data plane that may wait for the control plane.
 const ASKS_MAX: usize = 4096;
@@ -113,7 +112,10 @@ impl Server {
         } = Privileged::open(&config)?;
         let metrics = Arc::clone(&shared.metrics);
         let kept = Kept::open(&config, &shared.policy, shared.events.clone(), metrics).await?;
-        let hearers: Vec<Box<dyn Hear>> = vec![Box::new(kept.history.clone())];
+        let mut hearers: Vec<Box<dyn Hear>> = vec![Box::new(kept.history.clone())];
+        if let Some(collector) = syslog::collector(&config, &shared.metrics)? {
+            hearers.push(Box::new(collector));
+        }
         let clients = Clients::start(heard, Arc::clone(&shared.metrics), hearers)?;
         let policy = Arc::clone(&shared.policy);
         let providers = remote::providers(&config).map_err(anyhow::Error::msg)?;
@@ -139,7 +141,7 @@ impl Server {
         remote::answer_questions(questions, engine.replies(), Arc::clone(&runner), approvals)?;
         tokio::spawn(follow(Arc::clone(&classifier), known));
         let web = start_web(&config, &shared, &clients, &kept, &classifier, &engine).await?;
-        let syslog = start_syslog(config.listen.syslog).await;
+        let syslog = syslog::start(config.listen.syslog, &shared.events, &shared.metrics).await;
         announce(&config, &engine, web.as_ref(), syslog)?;
         let catalog = Arc::clone(&shared.catalog);
         tokio::spawn(Arc::clone(&kept.machines).follow(&clients));
@@ -481,19 +483,6 @@ fn warn_of_default(config: &Config, catalog: &Catalog) {
             known.join(", ")
         );
     }
-}
-
-/// Listens if it can; a boot server without syslog is still one.
-async fn start_syslog(listen: ListenAt) -> Option<Result<SocketAddr, String>> {
-    let address = listen.address()?;
-    Some(match UdpSocket::bind(address).await {
-        Ok(socket) => {
-            let bound = socket.local_addr().unwrap_or(address);
-            tokio::spawn(crate::syslog::listen(socket));
-            Ok(bound)
-        }
-        Err(error) => Err(format!("UDP {address}: {error}")),
-    })
 }
 
 /// One line for each listener, on standard output.

@@ -118,6 +118,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("xdp_replace", old.xdp_replace != new.xdp_replace),
         ("log_format", old.log_format != new.log_format),
         ("boot.uefi", old.boot.uefi != new.boot.uefi),
+        ("events", old.events != new.events),
     ];
     pairs
         .into_iter()

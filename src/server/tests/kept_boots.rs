@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -25,7 +25,7 @@ pxe = \"off\"
 dhcp6 = \"off\"
 tftp = \"off\"
 https = \"off\"
-syslog = \"off\"
+syslog = \"127.0.0.1:0\"
 [[rule]]
 boot = \"menu\"
 required = true
@@ -37,6 +37,7 @@ struct Server {
     process: Child,
     http: String,
     web: String,
+    syslog: String,
     token: PathBuf,
 }
 
@@ -48,6 +49,12 @@ impl Drop for Server {
 
 impl Server {
     fn start(folder: &Path) -> Self {
+        Self::start_with(folder, "")
+    }
+
+    fn start_with(folder: &Path, more: &str) -> Self {
+        fs::create_dir_all(folder.join("images")).unwrap();
+        fs::write(folder.join("bootstorm.toml"), format!("{CONFIG}{more}")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_bootstorm"));
         command.args(["serve", "--workers", "1", "--xdp", "off", "--config"]);
         command.arg(folder.join("bootstorm.toml"));
@@ -63,6 +70,7 @@ impl Server {
         Self {
             http: at("listening http "),
             web: at("listening web "),
+            syslog: at("listening syslog "),
             token: folder.join("data/admin.token"),
             process,
         }
@@ -148,8 +156,6 @@ impl Drop for Lock {
 fn boots_outlive_a_database_that_is_away_and_kills_of_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    fs::create_dir(folder.join("images")).unwrap();
-    fs::write(folder.join("bootstorm.toml"), CONFIG).unwrap();
     let mut server = Server::start(folder);
     let lock = Lock::of(folder);
     let script = server.script();
@@ -191,4 +197,52 @@ fn boots_outlive_a_database_that_is_away_and_kills_of_the_server() {
     let later = later.as_array().unwrap();
     assert_eq!(&later[later.len() - events.len()..], events);
     assert!(server.script().contains("[boot.done]"));
+}
+
+#[test]
+fn twopxe_23_what_a_machine_says_is_in_its_history() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = UdpSocket::bind("127.0.0.1:0").unwrap();
+    collector
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let to = collector.local_addr().unwrap();
+    let more = format!("[events]\nsyslog = \"udp://{to}\"\n");
+    let server = Server::start_with(folder.path(), &more);
+    let script = server.script();
+    assert!(script.contains("# bootstorm: menu\n"), "{script}");
+
+    let mut datagram = [0; 2048];
+    let length = collector.recv(&mut datagram).unwrap();
+    let message = std::str::from_utf8(&datagram[..length]).unwrap();
+    assert!(message.starts_with("<30>1 "), "{message}");
+    for part in [
+        " bootstorm ".to_owned(),
+        format!(" script [boot@32473 mac=\"{MAC}\" ip=\"127.0.0.1\" boot="),
+        "] menu".to_owned(),
+    ] {
+        assert!(message.contains(&part), "{message}");
+    }
+    // The script has made the address known before the collector heard of it.
+    let machine = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for line in [&b"<14>ipxe: net0 is up\n"[..], b"<14 no \x1b[2J syslog"] {
+        machine.send_to(line, &server.syslog).unwrap();
+    }
+    let history = format!("/api/v1/machines/{MAC}/history");
+    let wanted = ["ipxe: net0 is up", "<14 no \\u{1b}[2J syslog"];
+    let is_there = || {
+        let history = server.api(&history);
+        let events = history["events"].as_array().into_iter().flatten();
+        let said = events.filter(|event| event["kind"] == "said");
+        let mut said: Vec<_> = said
+            .map(|e| e["text"].as_str().unwrap().to_owned())
+            .collect();
+        said.reverse();
+        said == wanted
+    };
+    assert!(waits(is_there));
+    let boots = server.api("/api/v1/boots")["boots"].clone();
+    let events = server.api(&history)["events"].clone();
+    let of_boot = |event: &serde_json::Value| event["boot"] == boots[0]["id"];
+    assert!(events.as_array().unwrap().iter().all(of_boot), "{events}");
 }

@@ -151,6 +151,11 @@ pub enum What {
         /// Who decided.
         by: Option<Arc<str>>,
     },
+    /// The machine itself, or what booted on it, said a line by syslog.
+    Said {
+        /// The line, as it came.
+        text: Arc<str>,
+    },
     /// The machine itself, or what booted on it, says how it went.
     Reported {
         /// It is done; otherwise it failed.

@@ -5,6 +5,7 @@
 //! allocates.
 
 mod classifier;
+mod history;
 mod memory;
 mod pacing;
 mod tls;
@@ -21,6 +22,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::codes::{Codes, Label};
 use crate::event::Protocol;
 pub use classifier::{Classifier, Place};
+pub use history::History;
 pub use memory::Memory;
 pub use pacing::Pacing;
 pub use tls::{KernelTls, KeyExchange, Tls};
@@ -47,6 +49,8 @@ pub struct Metrics {
     pub catalog: CatalogGauges,
     /// What of them is in memory.
     pub memory: Memory,
+    /// What is written down, and passed on.
+    pub history: History,
     /// Web service.
     pub web: WebService,
     /// When the server's certificate ends, in seconds since 1970; 0 while there is none.
@@ -77,6 +81,7 @@ impl Metrics {
         let planes = Planes::register(r);
         let catalog = CatalogGauges::register(r);
         let memory = Memory::register(r);
+        let history = History::register(r);
         let web = WebService::register(r);
         let certificate_expiry = gauge(
             r,
@@ -102,6 +107,7 @@ impl Metrics {
             planes,
             catalog,
             memory,
+            history,
             web,
             certificate_expiry,
         }

@@ -87,6 +87,7 @@ fn the_packaged_file_shows_the_default_of_every_key() {
         rules: shown.rules.clone(),
         providers: shown.providers.clone(),
         menus: shown.menus.clone(),
+        events: shown.events.clone(),
         policy: PolicyConfig {
             prompt: shown.policy.prompt.clone(),
             ..defaults.policy.clone()

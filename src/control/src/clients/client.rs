@@ -1,6 +1,5 @@
 //! One machine and what an event makes of it.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,6 +9,7 @@ use bootstorm_proto::types::{ClientArch, MacAddress, MachineGuid};
 use bootstorm_telemetry::event::{BootEvent, Protocol, Reason, TransferId, What};
 
 use super::Phase;
+use super::timeline::{Step, Timeline, about, because, clean, step};
 
 /// What is known of one machine.
 #[derive(Clone, Debug)]
@@ -57,8 +57,10 @@ pub struct Client {
     /// Why it failed, or is not answered.
     pub reason: Option<Reason>,
     /// What happened of late, oldest first; at most [`STEPS_MAX`].
-    pub timeline: VecDeque<Step>,
+    pub timeline: Timeline,
     metered: (SystemTime, u64),
+    /// Lines that it said in this boot.
+    said: u32,
 }
 
 /// A file on its way.
@@ -78,37 +80,13 @@ pub struct Travel {
     pub moved: SystemTime,
 }
 
-/// One line of a machine's history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// When; the last time when it repeats.
-    pub at: SystemTime,
-    /// `asked`, `answered`, `silent`, `leased`, `queued`, `started`, `finished`, `broken`,
-    /// `refused`, `script`, `booted`, `done` or `failed`.
-    pub kind: &'static str,
-    /// Reason code.
-    pub code: Option<&'static str>,
-    /// In words, without control characters.
-    pub text: String,
-    /// How often in a row.
-    pub times: u32,
-    /// The file that travels, for `started` and `finished`.
-    file: Option<Arc<str>>,
-}
-
-/// Steps that a machine's history holds.
-pub const STEPS_MAX: usize = 64;
-
-/// How far back a repeated `started` or `finished` is looked for.
-const REPEATS_WITHIN: usize = 8;
+/// Lines that one machine says in one boot; more are counted and left out.
+const SAID_MAX: u32 = 200;
 
 /// Transfers of one machine that are followed at once.
 pub(super) const TRAVELS_MAX: usize = 32;
 
 const ADDRESSES_MAX: usize = 4;
-
-/// Characters of a file name or a reason that are kept.
-const TEXT_MAX: usize = 240;
 
 /// A machine that was quiet for this long began anew.
 const QUIET: Duration = Duration::from_secs(120);
@@ -142,8 +120,9 @@ impl Client {
             rate: 0,
             travels: Vec::new(),
             reason: None,
-            timeline: VecDeque::new(),
+            timeline: Timeline::default(),
             metered: (at, 0),
+            said: 0,
         }
     }
 
@@ -222,6 +201,7 @@ impl Client {
                 let text = format!("the request {code} to be let in is {state}{by}");
                 Some(step(at, "approval", text))
             }
+            What::Said { text } => self.said(text, at),
             What::Queued { place, of } => Some(self.queued(*place, *of, at)),
             What::Reported { done, text } => Some(self.reported(*done, text, at)),
             What::Started { .. }
@@ -234,7 +214,7 @@ impl Client {
             self.last_seen = self.last_seen.max(at);
         }
         if let Some(step) = &mut step {
-            step.times = self.remember(step.clone());
+            step.times = self.timeline.remember(step.clone());
         }
         step
     }
@@ -247,17 +227,13 @@ impl Client {
         }
         self.enter(Phase::Booted, now);
         let mut step = step(now, "booted", format!("{} bytes in all", self.bytes));
-        step.times = self.remember(step.clone());
+        step.times = self.timeline.remember(step.clone());
         Some(step)
     }
 
     /// Takes over what was seen of the same machine before its MAC was known.
     pub(super) fn absorb(&mut self, other: Self) {
-        let mut steps: Vec<_> = self.timeline.drain(..).chain(other.timeline).collect();
-        steps.sort_by_key(|s| s.at);
-        self.timeline = steps.into();
-        let surplus = self.timeline.len().saturating_sub(STEPS_MAX);
-        self.timeline.drain(..surplus);
+        self.timeline.absorb(other.timeline);
         if other.last_seen > self.last_seen && other.phase > self.phase {
             self.enter(other.phase, other.phase_since);
             self.reason = other.reason;
@@ -405,6 +381,12 @@ impl Client {
         step
     }
 
+    /// An installer may say thousands of lines.
+    fn said(&mut self, text: &str, at: SystemTime) -> Option<Step> {
+        self.said = self.said.saturating_add(1);
+        (self.said <= SAID_MAX).then(|| step(at, "said", text))
+    }
+
     fn reported(&mut self, done: bool, text: &str, at: SystemTime) -> Step {
         if done {
             self.enter(Phase::Finished, at);
@@ -447,6 +429,7 @@ impl Client {
         self.offered = None;
         self.entry = None;
         self.boot = None;
+        self.said = 0;
         self.bytes = 0;
         self.resent = 0;
         self.rate = 0;
@@ -474,38 +457,6 @@ impl Client {
         self.enter(Phase::Failed, at);
         self.reason = Some(reason);
     }
-
-    /// Gives how often it happened in a row.
-    fn remember(&mut self, step: Step) -> u32 {
-        if let Some(last) = self.repeated(&step) {
-            last.times = last.times.saturating_add(1);
-            last.at = step.at;
-            last.text = step.text;
-            return last.times;
-        }
-        if self.timeline.len() == STEPS_MAX {
-            self.timeline.pop_front();
-        }
-        self.timeline.push_back(step);
-        1
-    }
-
-    /// The line that this step only repeats. A disk over HTTP is read in thousands of parts, which
-    /// must not drive out the rest.
-    fn repeated(&mut self, step: &Step) -> Option<&mut Step> {
-        let mut latest = self.timeline.iter_mut().rev();
-        let is_same = |s: &Step| (s.kind, s.code) == (step.kind, step.code);
-        match &step.file {
-            // A place in the queue moves on and on.
-            None => latest
-                .next()
-                .filter(|s| is_same(s) && (s.text == step.text || s.kind == "queued")),
-            Some(_) => latest
-                .take(REPEATS_WITHIN)
-                .take_while(|s| s.file.is_some())
-                .find(|s| is_same(s) && s.file == step.file),
-        }
-    }
 }
 
 /// As the API spells it.
@@ -515,37 +466,4 @@ pub(super) const fn asker_name(asker: Asker) -> &'static str {
         Asker::HttpFirmware => "http-firmware",
         Asker::Ipxe => "ipxe",
     }
-}
-
-fn step(at: SystemTime, kind: &'static str, text: impl AsRef<str>) -> Step {
-    Step {
-        at,
-        kind,
-        code: None,
-        text: clean(text.as_ref()),
-        times: 1,
-        file: None,
-    }
-}
-
-fn about(file: Arc<str>, step: Step) -> Step {
-    Step {
-        file: Some(file),
-        ..step
-    }
-}
-
-fn because(at: SystemTime, kind: &'static str, reason: &Reason) -> Step {
-    Step {
-        code: Some(reason.code),
-        ..step(at, kind, &reason.text)
-    }
-}
-
-/// What came from the network, fit for logs and terminals.
-fn clean(text: &str) -> String {
-    text.chars()
-        .take(TEXT_MAX)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }

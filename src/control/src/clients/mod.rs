@@ -6,6 +6,7 @@
 mod client;
 mod phase;
 mod table;
+mod timeline;
 mod view;
 
 use std::io;
@@ -20,9 +21,10 @@ use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tokio::sync::broadcast;
 
-pub use client::{Client, STEPS_MAX, Step, Travel};
+pub use client::{Client, Travel};
 pub use phase::Phase;
 pub use table::CLIENTS_MAX;
+pub use timeline::{STEPS_MAX, Step, Timeline};
 pub use view::{Detail, Summary};
 
 use table::Table;
@@ -113,7 +115,20 @@ impl Happened {
             has_booted: client.has_booted(),
         }
     }
+
+    /// It is news of a machine that something was sent to. Those that only ask may be made up, by
+    /// the thousand.
+    #[must_use]
+    pub fn is_of_boot(&self) -> bool {
+        self.is_new && self.has_booted && KINDS.contains(&self.kind)
+    }
 }
+
+/// Steps that are worth a line years later.
+const KINDS: [&str; 11] = [
+    "script", "queued", "started", "finished", "booted", "broken", "refused", "done", "failed",
+    "said", "approval",
+];
 
 impl Clients {
     /// Starts the thread that reads `events` and tells `hearers` what machines do. It ends when the

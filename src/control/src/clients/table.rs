@@ -176,6 +176,10 @@ impl Table {
             return of_transfer;
         }
         let by_ip = ip.and_then(|ip| self.by_ip.get(&ip).copied());
+        // Whoever sends lines makes up no machines with them.
+        if matches!(event.what, What::Said { .. }) {
+            return by_ip;
+        }
         let Some(mac) = event.mac else {
             let ip = ip?;
             return Some(by_ip.unwrap_or_else(|| {

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::client::{Client, Step, Travel, asker_name};
+use super::client::{Client, Travel, asker_name};
+use super::timeline::Step;
 
 /// One machine in a list or a stream.
 #[derive(Clone, Debug, Serialize)]

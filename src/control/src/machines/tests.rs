@@ -146,3 +146,44 @@ async fn machines_that_share_a_vendors_guid_stay_several() {
     assert_eq!(macs, [[MAC], [others]]);
     assert!(noted.iter().all(|m| m.guid.is_none()), "{noted:?}");
 }
+
+/// 30,000 a minute for two minutes, none of which ever gets anything.
+#[tokio::test]
+async fn made_up_machines_leave_every_table_bounded() {
+    let scene = scene().await;
+    let mut seen = HashMap::new();
+    for batch in 0..4_u8 {
+        let asked = (0..15_000_u16).map(|number| {
+            let [high, low] = number.to_be_bytes();
+            let mac = MacAddress::new([2, 0, 0, batch, high, low]);
+            let local = std::net::IpAddr::from([10, 0, 0, 1]);
+            let facts = ClientFacts::new(mac.into(), Asker::Firmware, ClientArch(7), local);
+            let facts = Arc::new(facts);
+            let _ = scene.policy.dhcp(&facts);
+            scene.machines.told(Sighting {
+                mac: Some(mac),
+                guid: None,
+                arch: None,
+                hardware: Hardware::default(),
+                phase: "script".to_owned(),
+                has_booted: false,
+                at: SystemTime::now(),
+            });
+            BootEvent {
+                at: SystemTime::now(),
+                mac: Some(mac),
+                ip: None,
+                what: What::Asked { facts },
+            }
+        });
+        let clients = Clients::feed(asked);
+        for client in clients.page(None, usize::MAX - 1, None).clients {
+            scene.machines.take_note(&mut seen, &client);
+        }
+    }
+    assert_eq!(seen.len(), SEEN_MAX);
+    let told = scene.machines.told.lock().unwrap().len();
+    assert_eq!(told, TOLD_MAX);
+    assert!(scene.machines.known().borrow().is_empty());
+    assert!(scene.machines.held.lock().await.machines.is_empty());
+}

@@ -178,6 +178,13 @@ fn measure(seams: &WebSeams) {
         .certificate_expiry
         .set(metrics::unix_seconds(not_after));
     classifier::measure(&*seams.classifier, metrics);
+    let (waiting, dropped) = seams.machines.spooled();
+    let history = &metrics.history;
+    let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
+    history.spool_bytes.set(waiting);
+    history
+        .dropped
+        .inc_by(dropped.saturating_sub(history.dropped.get()));
     let catalog = seams.catalog.snapshot();
     let (files, bytes) = catalog
         .files()
