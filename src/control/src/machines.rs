@@ -533,7 +533,8 @@ impl Held {
 }
 
 /// What decisions need of a machine, but for its order.
-fn snapshot(record: &MachineRecord) -> Machine {
+#[must_use]
+pub fn snapshot(record: &MachineRecord) -> Machine {
     Machine {
         id: record.id,
         name: record.name.clone(),

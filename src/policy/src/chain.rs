@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use bootstorm_telemetry::event::Reason;
 
 use crate::decision::{Decision, Outcome, Step, Verdict};
+use crate::explain::parts;
 use crate::providers::{Provider, Query};
-use crate::{Answers, MachineKey, Stage};
+use crate::{Answers, MachineKey, Part, Stage};
 
 /// The providers, in order: the first that serves or ignores a machine decides.
 #[derive(Clone, Debug)]
@@ -98,6 +99,27 @@ impl Chain {
 
     /// Walks along the providers with what remote ones have said already; asks none of those.
     pub fn run(&self, query: &Query<'_>, answers: &Answers) -> Run {
+        let known = query.machine.is_some_and(|machine| machine.known);
+        self.walk(query, answers).end(known)
+    }
+
+    /// The providers' names, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Arc<str>> {
+        self.links.iter().map(|link| match link {
+            Link::Instant(provider) => Arc::clone(provider.name()),
+            Link::Remote(remote) => Arc::clone(&remote.name),
+        })
+    }
+
+    /// The part of each provider, as far as it is known. Those behind one that decides if all
+    /// before it pass are not reached.
+    pub(crate) fn parts(&self, query: &Query<'_>, answers: &Answers) -> Vec<Part> {
+        let Walk { steps, missing, .. } = self.walk(query, answers);
+        let missing = missing.iter().map(|remote| &*remote.name);
+        parts(self.names(), steps, missing)
+    }
+
+    fn walk(&self, query: &Query<'_>, answers: &Answers) -> Walk {
         let mut walk = Walk::default();
         let mut failures = Vec::new();
         let key = MachineKey::of(query.facts, query.identity);
@@ -114,7 +136,7 @@ impl Chain {
                 break;
             }
         }
-        walk.end(query.machine.is_some_and(|machine| machine.known))
+        walk
     }
 }
 

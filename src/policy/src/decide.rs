@@ -19,10 +19,13 @@ use crate::identity::{Duplicates, SharedMacs};
 use crate::offer::Offer;
 use crate::places::InterfaceNames;
 use crate::providers::Query;
+use crate::told::Teller;
 use crate::{
     Answers, ApprovalTable, BootPlan, Duplicate, Evidence, Facts, Identity, Machine, MachineTable,
     Place, Ports, Rules, resolve,
 };
+
+mod explained;
 
 /// How soon a script asks again whose remote providers have not answered.
 const UNDECIDED: Duration = Duration::from_secs(2);
@@ -40,6 +43,7 @@ pub struct Policy {
     duplicates: Duplicates,
     decided: DecidedAnswers,
     versions: Arc<Versions>,
+    teller: Option<Teller>,
 }
 
 /// What comes of asking for a decision.
@@ -85,6 +89,7 @@ impl Policy {
             duplicates: Duplicates::new(Arc::clone(&versions)),
             decided: DecidedAnswers::new(),
             versions,
+            teller: None,
         }
     }
 
@@ -215,6 +220,15 @@ impl Policy {
         }
     }
 
+    /// The same for facts of one's own.
+    fn named(&self, facts: Facts) -> Facts {
+        let named = match self.completed(&facts) {
+            Cow::Owned(named) => Some(named),
+            Cow::Borrowed(_) => None,
+        };
+        named.unwrap_or(facts)
+    }
+
     /// What a machine boots, or who has to be asked first. Reads memory only.
     pub fn decide(&self, facts: &Facts, now: SystemTime) -> Asked {
         let judged = self.judge(&self.rules.load(), &self.completed(facts), now);
@@ -272,11 +286,24 @@ impl Policy {
         client: &ClientFacts,
         now: SystemTime,
     ) -> (Answer, Option<SystemTime>) {
-        let facts = Facts::from(client);
-        let judged = self.judge(rules, &self.completed(&facts), now);
-        let Run::Decided(decision) = judged.run else {
+        let facts = self.named(Facts::from(client));
+        let judged = self.judge(rules, &facts, now);
+        let Run::Decided(decision) = &judged.run else {
             return (Answer::Later, None);
         };
+        let answer = self.offer(rules, client, &judged, decision);
+        let until = decision.until;
+        self.tell_answer(rules, facts, judged, &answer, now);
+        (answer, until)
+    }
+
+    fn offer(
+        &self,
+        rules: &Rules,
+        client: &ClientFacts,
+        judged: &Judged,
+        decision: &Decision,
+    ) -> Answer {
         let catalog = self.catalog.snapshot();
         let offer = Offer {
             rules,
@@ -289,7 +316,7 @@ impl Policy {
         } else {
             judged.place.delay
         };
-        (offer.answer(&decision, delay), decision.until)
+        offer.answer(decision, delay)
     }
 
     /// Notes when the packet shows that two machines have its GUID. Those that are known to be in

@@ -13,15 +13,15 @@ use anyhow::Context as _;
 use bootstorm_catalog::Catalog;
 use bootstorm_config::{Config, KernelTls};
 use bootstorm_control::{
-    About, AdminToken, Admission, Authority, AuthorityConfig, BootPages, BootSeams, Clients, Hear,
-    OwnCertificate, Place, Web, WebConfig, WebSeams,
+    About, AdminToken, Admission, Authority, AuthorityConfig, BootPages, BootSeams, Clients,
+    Decisions, Hear, OwnCertificate, Place, Web, WebConfig, WebSeams,
 };
 use bootstorm_engine::handoff::{Ask, Decide, Question};
 use bootstorm_engine::pacing::{Pacing, Turn};
 use bootstorm_engine::tls::{TlsOptions, resolving_config};
 use bootstorm_engine::{Engine, Opened, Seams};
 use bootstorm_ingest::{Ingest, IngestConfig, Pins};
-use bootstorm_policy::{Policy, Ports, Rules};
+use bootstorm_policy::{Decided, Policy, Ports, Rules};
 use bootstorm_proto::dhcp::{Answer, ClientFacts};
 use bootstorm_proto::types::MacAddress;
 use bootstorm_providers::Runner;
@@ -84,6 +84,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     catalog: Arc<Catalog>,
     policy: Arc<Policy>,
+    decided: Decided,
+    decisions: Decisions,
     authority: Arc<Authority>,
     events: Sender<BootEvent>,
 }
@@ -321,7 +323,7 @@ impl Shared {
         let metrics = Arc::new(Metrics::new());
         let catalog = Arc::new(Catalog::default());
         let (rules, ports) = (Rules::from(config), Ports::from(&config.listen));
-        let policy = Arc::new(Policy::new(rules, ports, Arc::clone(&catalog)));
+        let (policy, decided) = Policy::new(rules, ports, Arc::clone(&catalog)).telling();
         let authority = Arc::new(Authority::open(authority_config(config))?);
         for warning in &authority.identity().warnings {
             warn!(code = warning.code, "{}", warning.text);
@@ -329,7 +331,9 @@ impl Shared {
         Ok(Self {
             metrics,
             catalog,
-            policy,
+            policy: Arc::new(policy),
+            decided,
+            decisions: Decisions::default(),
             authority,
             events,
         })
@@ -364,6 +368,8 @@ impl Privileged {
         if let Err(error) = bootstorm_xdp::give_up_capabilities() {
             warn!(code = error.code(), "{error}");
         }
+        let metrics = Arc::clone(&shared.metrics);
+        shared.decisions.keep(shared.decided.clone(), metrics)?;
         Ok(Self {
             shared,
             classifier: Arc::new(classifier),
@@ -407,6 +413,8 @@ async fn start_web(
         clients: clients.clone(),
         machines: Arc::clone(&kept.machines),
         approvals: Arc::clone(&kept.approvals),
+        policy: Arc::clone(&shared.policy),
+        decisions: shared.decisions.clone(),
         classifier: Arc::clone(classifier) as Arc<dyn bootstorm_control::Classifier>,
         catalog: Arc::clone(&shared.catalog),
         metrics: Arc::clone(&shared.metrics),

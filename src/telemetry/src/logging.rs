@@ -4,7 +4,8 @@
 //! - `WARN`: works, but somebody should look: would be worth waking someone for.
 //! - `INFO`: life of the server: listeners, images, certificates, reloads, and every ten seconds at
 //!   most one line that counts what machines did. Never an address, a MAC, a serial or a name that
-//!   a machine gave.
+//!   a machine gave, but for the target `bootstorm::decision`: one line for each decision about a
+//!   machine, with its MAC and GUID. `RUST_LOG=info,bootstorm::decision=off` does without.
 //! - `DEBUG`: each step of each machine's boot with its MAC and address, one line a step. The
 //!   target `bootstorm::boot` carries nothing else: `RUST_LOG=info,bootstorm::boot=debug`.
 //! - `TRACE`: single packets and requests.
@@ -20,6 +21,9 @@ use tracing_subscriber::filter::ParseError;
 
 /// The target of the lines that follow single machines.
 pub const BOOT: &str = "bootstorm::boot";
+
+/// The target of the line that each decision about a machine is.
+pub const DECISION: &str = "bootstorm::decision";
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

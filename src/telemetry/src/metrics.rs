@@ -326,6 +326,8 @@ pub struct Planes {
     pub asks_expired: Counter,
     /// Boot events that found the queue full.
     pub events_dropped: Counter,
+    /// Decisions that were made and are neither kept nor logged.
+    pub decisions_dropped: Counter,
 }
 
 impl Planes {
@@ -346,6 +348,11 @@ impl Planes {
                 r,
                 "events_dropped",
                 "Boot events that were not told: their queue was full, or too many came at once",
+            ),
+            decisions_dropped: counter(
+                r,
+                "decisions_dropped",
+                "Decisions that were neither logged nor kept for explain: too many came at once",
             ),
         }
     }

@@ -134,7 +134,9 @@ impl BootPages {
                     code: error.code(),
                     text: "What this machine is to boot cannot be read from the database.".into(),
                 };
-                self.put_off(request, &facts, reason)
+                let waits = waiting(reason, ASKS_LATER);
+                self.policy.tell_script(&facts, &decision, &waits);
+                self.hand_out(request, &facts, &waits, None)
             }
         }
     }
@@ -145,7 +147,8 @@ impl BootPages {
             code: "boot.busy",
             text: "Too many machines wait for what they are to boot.".into(),
         };
-        self.put_off(request, &self.facts(request), reason)
+        let waits = waiting(reason, ASKS_LATER);
+        self.hand_out(request, &self.facts(request), &waits, None)
     }
 
     /// What the request says, and what was seen of the machine where it says nothing.
@@ -186,8 +189,7 @@ impl BootPages {
     ) -> BootResponse {
         let (who, machine) = self.who(facts);
         let (Some(plan), Some(who)) = (served(&decision), who) else {
-            let plan = self.policy.plan(&decision, facts);
-            return self.hand_out(request, facts, &plan, None);
+            return self.carry_out(request, facts, &decision, None);
         };
         let client = facts.mac.and_then(|mac| self.clients.by_mac(mac));
         let now = SystemTime::now();
@@ -200,7 +202,10 @@ impl BootPages {
             now,
         });
         let (plan, boot) = match turn {
-            Turn::Disk(reason) => return self.send_to_disk(request, facts, reason),
+            Turn::Disk(reason) => {
+                self.policy.tell_disk(facts, &decision, &reason);
+                return self.send_to_disk(request, facts, reason);
+            }
             Turn::Passes => (Arc::clone(plan), None),
             Turn::Boots(plan, Number::Same(boot)) => (plan, Some(boot)),
             Turn::Boots(plan, Number::New(boot)) => {
@@ -213,7 +218,18 @@ impl BootPages {
             outcome: Outcome::Serve(plan),
             ..decision
         };
-        let plan = self.policy.plan(&decision, facts);
+        self.carry_out(request, facts, &decision, boot)
+    }
+
+    fn carry_out(
+        &self,
+        request: &BootRequest,
+        facts: &Facts,
+        decision: &Decision,
+        boot: Option<BootId>,
+    ) -> BootResponse {
+        let plan = self.policy.plan(decision, facts);
+        self.policy.tell_script(facts, decision, &plan);
         self.hand_out(request, facts, &plan, boot)
     }
 
@@ -268,10 +284,6 @@ impl BootPages {
             retry_after: retry_after(&plan),
             ..text(200, script::render(&plan, &urls, facts, leaving))
         }
-    }
-
-    fn put_off(&self, request: &BootRequest, facts: &Facts, reason: Reason) -> BootResponse {
-        self.hand_out(request, facts, &waiting(reason, ASKS_LATER), None)
     }
 
     /// The URLs of this boot; those of a machine that is known by nothing carry no token.

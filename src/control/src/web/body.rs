@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::http::{HeaderMap, StatusCode, header};
-use bootstorm_proto::types::MacAddress;
+use bootstorm_proto::types::{MacAddress, MachineGuid};
 use serde::{Deserialize, Deserializer};
 
 use super::problem::Problem;
@@ -83,6 +83,17 @@ pub(super) fn mac(text: &str) -> Result<MacAddress, Problem> {
         .map_err(|e: bootstorm_proto::types::NotAnAddress| {
             Problem::bad_request("web.bad-mac", e.to_string())
         })
+}
+
+pub(super) fn guid(text: &str) -> Result<MachineGuid, Problem> {
+    let bad = |detail: String| Problem::bad_request("web.bad-guid", detail);
+    let guid: MachineGuid = text
+        .parse()
+        .map_err(|e: bootstorm_proto::types::NotAnAddress| bad(e.to_string()))?;
+    if guid.is_blank() {
+        return Err(bad(format!("{guid} is what firmware without one sends")));
+    }
+    Ok(guid)
 }
 
 pub(super) fn unread_query(rejection: QueryRejection) -> Problem {

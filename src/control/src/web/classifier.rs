@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::api::{self, Answer, ReasonView};
 use super::body;
 use super::router::Shared;
-use crate::classifier::{Attachment, Classifier, Dropped};
+use crate::classifier::{Attachment, Classifier, Dropped, Standing};
 
 #[derive(Serialize)]
 pub(super) struct ClassifierView {
@@ -52,7 +52,7 @@ struct CountView {
 }
 
 #[derive(Serialize)]
-struct DroppedView {
+pub(super) struct DroppedView {
     number: u64,
     at: Timestamp,
     interface: String,
@@ -98,7 +98,7 @@ pub(super) async fn classifier(State(shared): State<Arc<Shared>>) -> Json<Classi
         },
         rules: named.map(|(class, of)| (class.name(), rule(of))).collect(),
         counts: counts.collect(),
-        dropped: classifier.dropped().iter().map(dropped).collect(),
+        dropped: classifier.dropped().iter().map(DroppedView::of).collect(),
     })
 }
 
@@ -109,12 +109,7 @@ pub(super) async fn machine(
 ) -> Answer<StandingView> {
     let mac = body::mac(&text)?;
     let standing = shared.seams.classifier.standing(mac);
-    Ok(Json(StandingView {
-        mac: mac.to_string(),
-        known: standing.is_known,
-        banned: standing.is_banned,
-        refused: standing.refused,
-    }))
+    Ok(Json(StandingView::of(mac, standing)))
 }
 
 /// Brings the totals to the metrics.
@@ -165,29 +160,42 @@ fn attachment(attachment: Attachment) -> AttachmentView {
     }
 }
 
-fn dropped(dropped: &Dropped) -> DroppedView {
-    let sample = &dropped.sample;
-    let captured = usize::from(sample.captured);
-    let mut head = String::with_capacity(2 * captured);
-    for byte in sample.head.iter().take(captured) {
-        // Writing to a String cannot fail.
-        let _ = write!(head, "{byte:02x}");
+impl DroppedView {
+    pub(super) fn of(dropped: &Dropped) -> Self {
+        let sample = &dropped.sample;
+        let captured = usize::from(sample.captured);
+        let mut head = String::with_capacity(2 * captured);
+        for byte in sample.head.iter().take(captured) {
+            // Writing to a String cannot fail.
+            let _ = write!(head, "{byte:02x}");
+        }
+        let cause = Cause::of(sample.cause);
+        Self {
+            number: dropped.number,
+            at: api::time(dropped.at),
+            interface: dropped.interface.clone(),
+            class: Class::all().nth(sample.class.into()).map(Class::name),
+            reason: cause.and_then(|cause| {
+                Some(ReasonView {
+                    code: cause.code()?,
+                    text: cause.text().to_owned(),
+                })
+            }),
+            mac: (sample.mac != [0; 6]).then(|| MacAddress::new(sample.mac).to_string()),
+            length: sample.length,
+            head,
+        }
     }
-    let cause = Cause::of(sample.cause);
-    DroppedView {
-        number: dropped.number,
-        at: api::time(dropped.at),
-        interface: dropped.interface.clone(),
-        class: Class::all().nth(sample.class.into()).map(Class::name),
-        reason: cause.and_then(|cause| {
-            Some(ReasonView {
-                code: cause.code()?,
-                text: cause.text().to_owned(),
-            })
-        }),
-        mac: (sample.mac != [0; 6]).then(|| MacAddress::new(sample.mac).to_string()),
-        length: sample.length,
-        head,
+}
+
+impl StandingView {
+    pub(super) fn of(mac: MacAddress, standing: Standing) -> Self {
+        Self {
+            mac: mac.to_string(),
+            known: standing.is_known,
+            banned: standing.is_banned,
+            refused: standing.refused,
+        }
     }
 }
 

@@ -201,7 +201,7 @@ impl Change {
             bootable(catalog, boot)?;
         }
         let guid = self.guid.as_ref().map(|guid| match guid {
-            Some(text) => guid_of(text).map(Some),
+            Some(text) => body::guid(text).map(Some),
             None => Ok(None),
         });
         let macs = self.macs.as_ref();
@@ -301,17 +301,6 @@ pub(super) fn key(text: &str) -> Key {
     mac.or_else(guid)
         .or_else(id)
         .unwrap_or_else(|| Key::Name(text.to_owned()))
-}
-
-fn guid_of(text: &str) -> Result<MachineGuid, Problem> {
-    let bad = |detail: String| Problem::bad_request("web.bad-guid", detail);
-    let guid: MachineGuid = text
-        .parse()
-        .map_err(|e: bootstorm_proto::types::NotAnAddress| bad(e.to_string()))?;
-    if guid.is_blank() {
-        return Err(bad(format!("{guid} is what firmware without one sends")));
-    }
-    Ok(guid)
 }
 
 /// What a machine can be told to boot.

@@ -6,6 +6,7 @@ mod auth;
 mod body;
 mod classifier;
 mod connection;
+mod explain;
 mod history;
 mod machines;
 mod problem;
@@ -19,12 +20,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bootstorm_catalog::Catalog;
+use bootstorm_policy::Policy;
 use bootstorm_telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::{AdminToken, Approvals, Authority, Classifier, Clients, ControlError, Machines};
+use crate::{
+    AdminToken, Approvals, Authority, Classifier, Clients, ControlError, Decisions, Machines,
+};
 
 /// Where the web service listens.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +50,10 @@ pub struct WebSeams {
     pub machines: Arc<Machines>,
     /// Machines that ask to be let in.
     pub approvals: Arc<Approvals>,
+    /// Who boots what.
+    pub policy: Arc<Policy>,
+    /// What was decided of late.
+    pub decisions: Decisions,
     /// The packet classifier.
     pub classifier: Arc<dyn Classifier>,
     /// Entries.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::auth::Auth;
 use super::connection::Peer;
 use super::problem::Problem;
-use super::{WebSeams, api, approvals, classifier, history, machines, stream};
+use super::{WebSeams, api, approvals, classifier, explain, history, machines, stream};
 
 /// What handlers share.
 #[derive(Debug)]
@@ -52,6 +52,7 @@ pub(super) fn router(seams: WebSeams, stopped: watch::Receiver<bool>) -> Router 
         .route("/api/v1/machines/{id}/history", get(history::events))
         .route("/api/v1/classifier", get(classifier::classifier))
         .route("/api/v1/classifier/{mac}", get(classifier::machine))
+        .route("/api/v1/explain", get(explain::explain))
         .merge(machine_routes())
         .merge(approvals::routes())
         .fallback(not_found)
@@ -154,6 +155,7 @@ async fn front() -> &'static str {
          /api/v1/machines/ID/history  what happened to one of them\n\
          /api/v1/boots          boots with their dates, as JSON or CSV; /summary counts them\n\
          /api/v1/approvals      machines that ask to be let in; POST .../CODE/approve or .../deny\n\
+         /api/v1/explain        why a machine is answered what it is: ?mac=, ?ip= or ?guid=\n\
          /api/v1/classifier     packets that were passed and dropped, and by which rules\n\
          /metrics               OpenMetrics\n\
          /healthz               ok\n"

@@ -20,6 +20,7 @@ use lab::{MAC, lab, talk, until};
 
 mod approvals;
 mod classifier;
+mod explain;
 mod history;
 mod lab;
 mod machines;

@@ -80,6 +80,24 @@ impl Lab {
         Chain::new(links).run(&query, &self.answers)
     }
 
+    /// What an explanation says of each provider.
+    fn parts(&self, links: Vec<Link>) -> Vec<String> {
+        let query = Query {
+            facts: &self.facts,
+            identity: &Identity::default(),
+            machine: None,
+            standing: None,
+            now: self.now,
+        };
+        let parts = Chain::new(links).parts(&query, &self.answers);
+        let told = parts.into_iter().map(|part| match part {
+            Part::Said(step) => format!("{} {}", step.provider, step.verdict.name()),
+            Part::Unanswered(name) => format!("{name} unanswered"),
+            Part::NotReached(name) => format!("{name} not reached"),
+        });
+        told.collect()
+    }
+
     fn answered(&self, name: &str, verdict: Verdict, seconds: u64) {
         let answer = Answered {
             verdict,
@@ -149,6 +167,28 @@ fn a_chain_waits_for_those_only_that_stand_before_the_first_sure_answer() {
     let names: Vec<&str> = decision.steps.iter().map(|s| &*s.provider).collect();
     assert_eq!(names, ["a", "instant", "b"]);
     assert_eq!(decision.steps[0].took, Duration::from_millis(7));
+}
+
+#[test]
+fn each_provider_has_its_part_in_an_explanation() {
+    let lab = Lab::new();
+    let links = || {
+        vec![
+            remote("a"),
+            instant(pass()),
+            remote("b"),
+            instant(serve("c")),
+            remote("d"),
+        ]
+    };
+    lab.answered("b", serve("b"), 10);
+    let behind = ["b serve", "instant not reached", "d not reached"];
+    let waiting = ["a unanswered", "instant pass"];
+    assert_eq!(lab.parts(links()), [&waiting[..], &behind].concat());
+    lab.answered("a", pass(), 10);
+    let decided = ["a pass", "instant pass"];
+    assert_eq!(lab.parts(links()), [&decided[..], &behind].concat());
+    assert!(lab.parts(Vec::new()).is_empty());
 }
 
 #[test]

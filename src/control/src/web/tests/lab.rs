@@ -44,13 +44,16 @@ pub(super) async fn lab() -> Lab {
         vec![Entry::new("debian", "Debian", kind)],
     ));
     let rules = Rules::from(&Config::for_user());
-    let policy = Arc::new(Policy::new(rules, Ports::default(), Arc::clone(&catalog)));
+    let (policy, decided) = Policy::new(rules, Ports::default(), Arc::clone(&catalog)).telling();
+    let policy = Arc::new(policy);
+    let decisions = Decisions::default();
     let location = Location::in_folder(data.path());
     let store = Store::open(&location).await.unwrap();
     let spool = Arc::new(Spool::open(&data.path().join("spool.jsonl")).unwrap());
     let machines = Machines::open(store.clone(), spool, Arc::clone(&policy), Boots::new(3));
     let machines = Arc::new(machines.await.unwrap());
     let metrics = Arc::new(Metrics::new());
+    decisions.keep(decided, Arc::clone(&metrics)).unwrap();
     let (events, receiver) = crossbeam_channel::bounded(1000);
     let approvals = Arc::new(Approvals::new(
         store,
@@ -66,6 +69,8 @@ pub(super) async fn lab() -> Lab {
         clients: Clients::start(receiver, Arc::clone(&metrics), Vec::new()).unwrap(),
         machines: Arc::clone(&machines),
         approvals: Arc::clone(&approvals),
+        policy: Arc::clone(&policy),
+        decisions,
         classifier: Arc::new(super::classifier::Scene::new()),
         catalog,
         metrics: Arc::clone(&metrics),
