@@ -110,6 +110,7 @@ fn boot(boot: &Boot) -> String {
         Boot::Script(file) => format!("script:{file}"),
         Boot::Local => "local".to_owned(),
         Boot::Wait(_) => "wait".to_owned(),
+        Boot::Admission(_) => "admission".to_owned(),
         Boot::Refer(_) => "refer".to_owned(),
         Boot::Refuse(_) => "refuse".to_owned(),
     }
@@ -122,7 +123,7 @@ fn answered(answer: &Answer) -> Value {
             server,
             delay,
         } => json!({
-            "boots": *file,
+            "boots": **file,
             "server": server.map(|server| server.to_string()),
             "delay": delay,
         }),
@@ -132,7 +133,7 @@ fn answered(answer: &Answer) -> Value {
         Answer::Wds(WdsAction::Refer(server)) => json!({ "server": server.to_string() }),
         Answer::Wds(WdsAction::Abort { message }) => json!({ "text": message }),
         Answer::Later => json!({}),
-        Answer::Silent { code, text } => json!({ "code": code, "text": *text }),
+        Answer::Silent { code, text } => json!({ "code": code, "text": **text }),
     };
     json["does"] = does(answer).into();
     json

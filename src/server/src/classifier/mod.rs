@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 
 use crate::network;
 use roster::Lists;
-use table::table;
+pub(crate) use table::table;
 
 /// Both halves.
 pub(crate) struct Classifier {

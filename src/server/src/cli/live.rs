@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bootstorm_config::Config;
-use bootstorm_proto::types::MacAddress;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Method, Request, StatusCode};
@@ -178,12 +177,6 @@ pub(super) fn ask(config: &Config, path: &str) -> anyhow::Result<Option<Value>> 
     }
 }
 
-/// The history of a machine, a line each; `None` when the server has not heard of it.
-pub(super) fn machine(config: &Config, mac: MacAddress) -> anyhow::Result<Option<Vec<String>>> {
-    let answer = ask(config, &format!("/api/v1/clients/{mac}"))?;
-    Ok(answer.map(|json| lines(&json)))
-}
-
 /// Where the web service is reached from this host.
 fn local_address(config: &Config) -> Option<SocketAddr> {
     let mut address = config.listen.web.address()?;
@@ -196,15 +189,18 @@ fn local_address(config: &Config) -> Option<SocketAddr> {
     Some(address)
 }
 
-/// The API's answer for people.
-fn lines(machine: &Value) -> Vec<String> {
+/// A machine's history for people, a line each.
+pub(super) fn lines(machine: &Value) -> Vec<String> {
     let text = |key: &str| machine[key].as_str().unwrap_or("-").to_owned();
     let mut lines = vec![format!(
-        "phase {}, {}, {} bytes, {} boots",
+        "phase {}, {}, {} bytes, {}",
         text("phase"),
         text("arch_name"),
         machine["bytes"],
-        machine["boots"]
+        match machine["boots"].as_u64() {
+            Some(1) | None => "1 boot".to_owned(),
+            Some(boots) => format!("{boots} boots"),
+        }
     )];
     if let Some(code) = machine["reason"]["code"].as_str() {
         let reason = machine["reason"]["text"].as_str().unwrap_or_default();
@@ -220,9 +216,11 @@ fn lines(machine: &Value) -> Vec<String> {
             Some(times) if times > 1 => format!(" ({times} times)"),
             _ => String::new(),
         };
+        // Milliseconds tell what came first.
+        let at = text("at").replace('T', " ");
+        let at = at.get(..23).unwrap_or(&at);
         lines.push(format!(
-            "{}  {:<9} {}{code}{times}",
-            text("at"),
+            "{at:<23}  {:<9} {}{code}{times}",
             text("kind"),
             text("text")
         ));

@@ -1,7 +1,6 @@
 //! What the classifier of the running server did, in words.
 
 use bootstorm_config::Config;
-use bootstorm_proto::types::MacAddress;
 use serde_json::Value;
 
 use super::live;
@@ -10,12 +9,7 @@ use super::live;
 const NOT_PXE: &str = "dhcp-not-pxe";
 
 /// How one machine stands with it, in one line.
-pub(super) fn standing(config: &Config, mac: MacAddress) -> anyhow::Result<Option<String>> {
-    let answer = live::ask(config, &format!("/api/v1/classifier/{mac}"))?;
-    Ok(answer.map(|json| standing_line(&json)))
-}
-
-fn standing_line(standing: &Value) -> String {
+pub(super) fn standing_line(standing: &Value) -> String {
     let who = match (&standing["banned"], &standing["known"]) {
         (Value::Bool(true), _) => "banned by classifier.banned",
         (_, Value::Bool(true)) => "known, with a rate of its own (classifier.known)",
@@ -104,7 +98,8 @@ impl News {
     }
 }
 
-fn dropped_line(dropped: &Value) -> String {
+/// A dropped packet, in one line.
+pub(super) fn dropped_line(dropped: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     let reason = &dropped["reason"];
     format!(
