@@ -477,4 +477,5 @@ fn twopxe_02_the_script_url_is_the_same_however_the_host_is_written() {
     }
 }
 
+mod approvals;
 mod known;

@@ -1,5 +1,6 @@
 //! `bootstorm machine`: the machines that the running server knows, and what they are to do.
 
+mod approvals;
 mod history;
 mod print;
 
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::live::{Live, Refused};
 use super::{ConfigArgs, EXIT_FAILURE, EXIT_USAGE};
+use approvals::Requests;
 use history::Past;
 use print::{Format, print};
 
@@ -35,6 +37,7 @@ Examples:
   bootstorm machine boots --since 20h --state failed
                                                     what went wrong of late
   bootstorm machine hold lab3-17                    it waits until `machine release`
+  bootstorm machine approve 7F3K --name lab3-18     lets in who shows this code
 
 Exit codes: 0 done, 1 the server is not there or refuses, 2 what was written is wrong.")]
 pub(crate) struct MachineArgs {
@@ -60,6 +63,12 @@ enum Command {
     History(history::History),
     /// List boots with their dates, newest first
     Boots(history::Boots),
+    /// List machines that ask to be let in
+    Approvals(approvals::Approvals),
+    /// Let a machine in that asks
+    Approve(approvals::Approve),
+    /// Do not let it in
+    Deny(approvals::Deny),
     /// Make a machine that is not there
     Add(Words),
     /// Change what is known of a machine; an empty word takes it away
@@ -181,6 +190,9 @@ pub(crate) fn run(args: &MachineArgs) -> anyhow::Result<ExitCode> {
             print(&mut std::io::stdout().lock(), args.output, &machines)?;
         }
         Ok(Said::Past(past)) => past.print(&mut std::io::stdout().lock(), args.output)?,
+        Ok(Said::Requests(requests)) => {
+            requests.print(&mut std::io::stdout().lock(), args.output)?;
+        }
         Ok(Said::Words(words)) => writeln!(std::io::stdout().lock(), "{words}")?,
         Err(error) => {
             let Some(refused) = error.downcast_ref::<Refused>() else {
@@ -197,6 +209,7 @@ pub(crate) fn run(args: &MachineArgs) -> anyhow::Result<ExitCode> {
 enum Said {
     Machines(Vec<Value>),
     Past(Past),
+    Requests(Requests),
     Words(String),
 }
 
@@ -207,6 +220,9 @@ fn ask(live: &Live, command: &Command) -> anyhow::Result<Said> {
         Command::Show { machine } => one(live.send(&Method::GET, &path(machine, &[]), None)?),
         Command::History(history) => Ok(Said::Past(history.ask(live)?)),
         Command::Boots(boots) => Ok(Said::Past(boots.ask(live)?)),
+        Command::Approvals(list) => Ok(Said::Requests(list.ask(live)?)),
+        Command::Approve(approve) => Ok(Said::Requests(approve.ask(live)?)),
+        Command::Deny(deny) => Ok(Said::Requests(deny.ask(live)?)),
         Command::Add(words) => one(live.send(&Method::POST, MACHINES, Some(&words.json()))?),
         Command::Set { machine, words } => {
             one(live.send(&Method::PUT, &path(machine, &[]), Some(&words.json()))?)

@@ -235,7 +235,7 @@ fn a_required_boot_repeats_only_so_often_over_restarts() {
 }
 
 #[test]
-fn a_machine_that_is_held_waits_and_goes_on_when_it_is_released() {
+fn twopxe_30_a_machine_that_is_held_waits_and_goes_on_when_it_is_released() {
     let lab = lab();
     lab.assign("tool");
     lab.edit(Edit::Held(true));

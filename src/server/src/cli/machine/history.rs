@@ -89,7 +89,12 @@ impl Boots {
 }
 
 /// Page by page, at most `most`.
-fn pages(live: &Live, path: &str, list: &str, most: usize) -> anyhow::Result<Vec<Value>> {
+pub(super) fn pages(
+    live: &Live,
+    path: &str,
+    list: &str,
+    most: usize,
+) -> anyhow::Result<Vec<Value>> {
     let mut all = Vec::new();
     let mut cursor = String::new();
     while all.len() < most {
@@ -205,7 +210,7 @@ fn csv<const N: usize>(out: &mut impl Write, fields: [&str; N], rows: &[Value]) 
 }
 
 /// Spreadsheets take for a formula what begins like one, and texts come from machines.
-fn unlike_a_formula(text: &str) -> String {
+pub(super) fn unlike_a_formula(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@']) {
         format!("'{text}")
     } else {
