@@ -15,6 +15,7 @@ use crate::cache::Versions;
 use crate::chain::{Chain, Remote, Run};
 use crate::decided::{Basis, DecidedAnswers};
 use crate::decision::{Decision, Outcome, Wait};
+use crate::elsewhere::Elsewhere;
 use crate::identity::{Duplicates, SharedMacs};
 use crate::offer::Offer;
 use crate::places::InterfaceNames;
@@ -41,6 +42,7 @@ pub struct Policy {
     answers: Answers,
     approvals: ApprovalTable,
     duplicates: Duplicates,
+    elsewhere: Elsewhere,
     decided: DecidedAnswers,
     versions: Arc<Versions>,
     teller: Option<Teller>,
@@ -87,6 +89,7 @@ impl Policy {
             answers: Answers::new(Arc::clone(&versions)),
             approvals: ApprovalTable::new(Arc::clone(&versions)),
             duplicates: Duplicates::new(Arc::clone(&versions)),
+            elsewhere: Elsewhere::new(),
             decided: DecidedAnswers::new(),
             versions,
             teller: None,
@@ -197,10 +200,7 @@ impl Policy {
             return answer;
         }
         let (answer, until) = self.answer(&rules, client, now);
-        if answer != Answer::Later {
-            let until = until.map_or(now + rules.policy.decision_ttl, |until| {
-                until.min(now + rules.policy.decision_ttl)
-            });
+        if let Some(until) = until {
             self.decided.put(question, basis, until, answer.clone());
         }
         answer
@@ -279,7 +279,7 @@ impl Policy {
         }
     }
 
-    /// The answer, and until when the remote providers' part in it holds.
+    /// The answer, and until when the same packet may get it again without a look at the rules.
     fn answer(
         &self,
         rules: &Rules,
@@ -287,14 +287,32 @@ impl Policy {
         now: SystemTime,
     ) -> (Answer, Option<SystemTime>) {
         let facts = self.named(Facts::from(client));
-        let judged = self.judge(rules, &facts, now);
+        let mut judged = self.judge(rules, &facts, now);
+        let hangs_on_time = self.hold_back(client, &mut judged, now);
         let Run::Decided(decision) = &judged.run else {
             return (Answer::Later, None);
         };
         let answer = self.offer(rules, client, &judged, decision);
-        let until = decision.until;
+        let ends = now + rules.policy.decision_ttl;
+        let until = decision.until.map_or(ends, |until| until.min(ends));
         self.tell_answer(rules, facts, judged, &answer, now);
-        (answer, until)
+        (answer, (!hangs_on_time).then_some(until))
+    }
+
+    /// Leaves a machine that nobody knows to other servers for as long as the place says. `true`:
+    /// when it asks again, the answer may be another.
+    fn hold_back(&self, client: &ClientFacts, judged: &mut Judged, now: SystemTime) -> bool {
+        let Run::Decided(decision) = &mut judged.run else {
+            return false;
+        };
+        if decision.known || judged.place.delay == 0 {
+            return false;
+        }
+        match self.elsewhere.delay(client, judged.place.delay, now) {
+            Ok(left) => judged.place.delay = left,
+            Err(reason) => decision.outcome = Outcome::Silent(reason),
+        }
+        true
     }
 
     fn offer(

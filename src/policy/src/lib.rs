@@ -13,6 +13,7 @@ pub mod chain;
 mod decide;
 mod decided;
 pub mod decision;
+mod elsewhere;
 mod explain;
 mod facts;
 mod identity;

@@ -73,6 +73,24 @@ fn wds_06_response_delay_holds_for_machines_that_nobody_knows() {
 }
 
 #[test]
+fn wds_06_a_machine_boots_from_the_server_that_waited_for_it() {
+    let policy = policy(debian_nbps(), |c| c.policy.delay = 4);
+    let asks = |asker, secs| ClientFacts {
+        secs,
+        ..client(asker, &[7])
+    };
+    let ipxe = || match policy.dhcp(&asks(Asker::Ipxe, 4)) {
+        Answer::Boot { delay, .. } => delay.to_string(),
+        Answer::Silent { code, .. } => code.to_owned(),
+        other => panic!("{other:?}"),
+    };
+    let _ = policy.dhcp(&asks(Asker::Firmware, 0));
+    assert_eq!(ipxe(), "policy.elsewhere");
+    let _ = policy.dhcp(&asks(Asker::Firmware, 4));
+    assert_eq!(ipxe(), "0");
+}
+
+#[test]
 fn twopxe_21_machines_with_one_guid_are_told_apart_by_what_they_send() {
     let catalog = catalog(&["boot/snponly.efi"], vec![linux("debian")]);
     let policy = policy(catalog, |_| ());
