@@ -31,6 +31,10 @@ pub struct Case {
     pub enrolled: bool,
     /// The server's configuration file; none is the default of every user.
     pub config: Option<&'static str>,
+    /// Files beside it, by path. `NONCE` in them is the marker's nonce.
+    pub files: &'static [(&'static str, &'static str)],
+    /// What the machine's SMBIOS says, as `-smbios` of QEMU takes it.
+    pub smbios: &'static [&'static str],
     /// How the server's interface is sorted, as the API tells it.
     pub attached: &'static str,
     /// How it has to end.
@@ -50,6 +54,9 @@ pub enum Subject {
     /// Simulated machines beside a flood, with the classifier attached in this way. Of what the
     /// case says only the programs and the configuration mean something.
     Flood(Xdp),
+    /// Two machines and two servers, each of which is to have one of them. The case says firmware
+    /// and programs.
+    Forests,
 }
 
 /// Network boot programs and where they are from.
@@ -71,7 +78,7 @@ pub enum Ending {
 }
 
 /// Cases of every CI run; the others run with `--all`.
-pub const FIRST: usize = 6;
+pub const FIRST: usize = 8;
 
 const BASE: Case = Case {
     name: "",
@@ -85,6 +92,8 @@ const BASE: Case = Case {
     programs: Programs::Ipxe(Suite::Bookworm),
     enrolled: false,
     config: None,
+    files: &[],
+    smbios: &[],
     attached: "native",
     ending: Ending::Marker,
     checks: &[],
@@ -114,6 +123,39 @@ const IPXE_HTTPS: Case = Case {
     checks: &[Check::NothingByHttp],
     ..BASE
 };
+
+const OWN_SCRIPTS: &str = r#"[boot]
+templates = "templates"
+
+[[rule]]
+name = "acme"
+when = "smbios.manufacturer == 'Acme & Sons' && version_lt(smbios.bios_version, '1.10')"
+boot = "menu:own"
+values = { old = "yes" }
+
+[[menu]]
+name = "own"
+title = "This menu is our own"
+timeout = "2s"
+default = "linux"
+[[menu.item]]
+text = "Systems"
+[[menu.item]]
+name = "linux"
+text = "Linux by a template"
+key = "l"
+boot = "script:linux.ipxe"
+"#;
+
+const LINUX_TEMPLATE: &str = "kernel {{ urls.images }}/linux-e2e/vmlinuz console=ttyS0 \
+e2e.case=own-scripts e2e.nonce=NONCE e2e.maker=[{{ smbios.manufacturer|word }}] \
+e2e.serial=[{{ smbios.serial|word }}] e2e.old={{ values.old|word }}\
+{% if version_lt(smbios.bios_version, '1.9') %} wrong{% endif %} || goto failed
+initrd {{ urls.images }}/linux-e2e/initrd.img || goto failed
+boot
+:failed
+echo {{ smbios.product }} did not boot || exit 1
+";
 
 /// Every case of `--all`, the first [`FIRST`] first.
 pub const ALL: &[Case] = &[
@@ -156,6 +198,29 @@ pub const ALL: &[Case] = &[
         about: "the same with the limits in user space",
         subject: Subject::Flood(Xdp::Off),
         ..FLOOD
+    },
+    Case {
+        name: "two-forests",
+        about: "two servers: known machines by one at once, the others by one that waits 4 s",
+        subject: Subject::Forests,
+        ..BASE
+    },
+    Case {
+        name: "own-scripts",
+        about: "a rule, a menu and a template; SMBIOS strings that would do harm",
+        config: Some(OWN_SCRIPTS),
+        files: &[("templates/linux.ipxe", LINUX_TEMPLATE)],
+        smbios: &[
+            "type=0,vendor=Acme,version=1.9,date=02/29/2024",
+            "type=1,manufacturer=Acme & Sons,product=Pro #7,serial=A  b%20&&+${mac}|| shell;",
+        ],
+        checks: &[
+            Check::Console(
+                "e2e.maker=[Acme & Sons] e2e.serial=[A  b%20&&+$ {mac}|| shell;] e2e.old=yes",
+            ),
+            Check::Console("This menu is our own"),
+        ],
+        ..BASE
     },
     Case {
         name: "uefi-https-boot-2022",

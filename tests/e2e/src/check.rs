@@ -26,6 +26,8 @@ pub enum Check {
     OverIpv6,
     /// The booted kernel says that Secure Boot is enabled.
     SecureBootOn,
+    /// The machine's console showed this.
+    Console(&'static str),
 }
 
 /// What a case left behind.
@@ -76,6 +78,12 @@ impl Check {
                     .iter()
                     .find(|segment| is(segment.source.ip(), SERVER) && segment.source.port() != 67);
                 ensure!(other.is_none(), "IPv4 was used: {other:?}");
+            }
+            Self::Console(text) => {
+                ensure!(
+                    evidence.console.contains(text),
+                    "the console never showed `{text}`"
+                );
             }
             Self::SecureBootOn => {
                 let said = evidence

@@ -94,10 +94,12 @@ impl Flood<'_> {
         let server = Server::start(
             &lab,
             &Setup {
+                node: Node::Server,
                 program: self.server.to_owned(),
                 images: self.images.clone(),
                 boot: Some(self.entry.to_owned()),
                 config: Some(format!("xdp = \"{}\"\n{}", self.xdp.name(), self.config)),
+                files: Vec::new(),
             },
         )?;
         let attached = server.attached(&lab)?;

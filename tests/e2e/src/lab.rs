@@ -5,6 +5,7 @@
 //!  dhcpd 10.99.0.1 ──┐
 //!                    ├── near (bridge) ── taps of machines, 10.99.0.100 ... 200
 //!  server 10.99.0.2 ─┤
+//!  second 10.99.0.6 ─┤ another server under test (only where asked for)
 //!                    ├── storm 10.99.0.4 | 10.99.8.0/21, simulated machines (only where asked for)
 //!                    ├── flood 10.99.0.5, who means no good (only where asked for)
 //!                    └── relay 10.99.0.3 | 10.99.1.1 ── far (bridge) ── taps, 10.99.1.100 ... 200
@@ -31,6 +32,8 @@ pub const SERVER: &str = "10.99.0.2";
 pub const SERVER6: &str = "fd99::2";
 /// Address of the LAN's own DHCP server.
 pub const DHCP_SERVER: &str = "10.99.0.1";
+/// Address of the host that runs the second server under test.
+pub const SECOND: &str = "10.99.0.6";
 /// The relay agent of the simulated machines.
 pub const STORM: &str = "10.99.0.4";
 /// The relay as the far subnet sees it: giaddr of what it passes on.
@@ -40,14 +43,17 @@ const PREFIX: &str = "bootstorm-e2e-";
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A namespace of the lab.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Node {
     /// Bridges, taps, QEMU and captures.
     Lan,
     /// The LAN's DHCP server.
     Dhcpd,
     /// The server under test.
+    #[default]
     Server,
+    /// Another server under test on the same network.
+    Second,
     /// Router and DHCP relay to the far subnet.
     Relay,
     /// Simulated machines, behind a relay agent of their own.
@@ -89,20 +95,24 @@ pub struct Lab {
 }
 
 impl Node {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Lan,
         Self::Dhcpd,
         Self::Server,
+        Self::Second,
         Self::Relay,
         Self::Storm,
         Self::Flood,
     ];
 
-    const fn name(self) -> &'static str {
+    /// Name of its namespace and of what runs there.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Lan => "lan",
             Self::Dhcpd => "dhcpd",
             Self::Server => "server",
+            Self::Second => "second",
             Self::Relay => "relay",
             Self::Storm => "storm",
             Self::Flood => "flood",
@@ -201,6 +211,15 @@ impl Lab {
             "ip -n {server} route add 10.99.8.0/21 via {STORM}"
         ))?;
         Ok(())
+    }
+
+    /// Plugs in the host of a second server.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn plug_second(&self) -> Result<()> {
+        let address = format!("{SECOND}/24");
+        self.plug(Node::Second, "eth0", Subnet::Near, &[&address])
     }
 
     /// Plugs in whoever floods the server.

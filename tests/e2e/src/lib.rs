@@ -6,6 +6,7 @@
 //! lab       namespaces, bridges, DHCP, relay     qemu     machines with that firmware
 //! guest     kernel and initrd that print a marker
 //! flood     simulated machines beside a flood
+//! forests   two servers on one network
 //! kernel_tls  a machine with server and clients inside
 //! server    `bootstorm serve`                    capture  what was on the wire
 //! cases     the matrix                           run      case by case
@@ -21,6 +22,7 @@ pub mod command;
 pub mod cpio;
 pub mod enrol;
 pub mod flood;
+pub mod forests;
 pub mod guest;
 pub mod images;
 pub mod kernel_tls;

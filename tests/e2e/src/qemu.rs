@@ -49,6 +49,8 @@ pub struct Hardware {
     pub mac: String,
     /// Its SMBIOS identity.
     pub uuid: String,
+    /// What else its SMBIOS says, as `-smbios` takes it.
+    pub smbios: &'static [&'static str],
     /// Where it is plugged in.
     pub subnet: Subnet,
     /// An EFI signature list of CAs that its TLS trusts.
@@ -97,6 +99,9 @@ impl Machine {
         ])
         .args(["-no-reboot", "-uuid", &hardware.uuid])
         .args(["-serial", &format!("file:{}", console.display())]);
+        for strings in hardware.smbios {
+            qemu.args(["-smbios", strings]);
+        }
         let tap = lab.tap(hardware.subnet)?;
         qemu.args([
             "-netdev",

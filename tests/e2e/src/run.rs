@@ -12,10 +12,11 @@ use crate::cases::{Case, Ending, Subject};
 use crate::check::Evidence;
 use crate::enrol;
 use crate::flood::Flood;
+use crate::forests::Forests;
 use crate::guest::Guest;
 use crate::images;
 use crate::kernel_tls;
-use crate::lab::{Lab, Subnet};
+use crate::lab::{Lab, Node, Subnet};
 use crate::process::tail;
 use crate::qemu::{Hardware, Machine};
 use crate::rom;
@@ -140,6 +141,20 @@ fn boot(
             *versions = figures;
             Ok(time)
         }
+        Subject::Forests => {
+            let forests = Forests {
+                program: &options.server,
+                firmware: case.firmware,
+                programs: case.programs,
+                guest,
+                shelf,
+                folder,
+                nonce: &nonce,
+            };
+            let (time, what) = forests.run()?;
+            *versions = what;
+            Ok(time)
+        }
         Subject::Firmware => {
             let programs = fill()?;
             *versions = format!("{}, {programs}", case.firmware.describe(shelf)?);
@@ -167,10 +182,12 @@ fn boot_firmware(
     let server = Server::start(
         &lab,
         &Setup {
+            node: Node::Server,
             program: options.server.clone(),
             images: pictures,
             boot: Some(images::ENTRY.to_owned()),
             config: case.config.map(str::to_owned),
+            files: files(case, nonce),
         },
     )?;
     let attached = server.attached(&lab)?;
@@ -189,6 +206,7 @@ fn boot_firmware(
         first: case.first,
         mac: MAC.to_owned(),
         uuid: UUID.to_owned(),
+        smbios: case.smbios,
         subnet: case.subnet,
         trusted,
     };
@@ -220,6 +238,13 @@ fn boot_firmware(
             .with_context(|| format!("{check:?}"))?;
     }
     Ok(time)
+}
+
+fn files(case: &Case, nonce: &str) -> Vec<(PathBuf, String)> {
+    let files = case.files.iter();
+    files
+        .map(|(path, text)| (PathBuf::from(path), text.replace("NONCE", nonce)))
+        .collect()
 }
 
 fn empty(folder: &Path) -> Result<()> {

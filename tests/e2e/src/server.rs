@@ -21,6 +21,8 @@ const TICKS_PER_SECOND: u32 = 100;
 /// How to start it.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
+    /// Where it runs.
+    pub node: Node,
     /// The binary.
     pub program: PathBuf,
     /// The images folder.
@@ -29,12 +31,15 @@ pub struct Setup {
     pub boot: Option<String>,
     /// A configuration file's text; none means no configuration file at all.
     pub config: Option<String>,
+    /// Files beside it: path and text.
+    pub files: Vec<(PathBuf, String)>,
 }
 
 /// A server that said `ready`.
 #[derive(Debug)]
 pub struct Server {
     process: Running,
+    node: Node,
     data: PathBuf,
 }
 
@@ -44,8 +49,9 @@ impl Server {
     /// # Errors
     /// It ends, or does not get ready within a minute; the end of its log is in the error.
     pub fn start(lab: &Lab, setup: &Setup) -> Result<Self> {
-        let data = lab.folder().join("data");
-        let mut serve = lab.command(Node::Server, &setup.program);
+        let name = setup.node.name();
+        let data = lab.folder().join(format!("{name}.data"));
+        let mut serve = lab.command(setup.node, &setup.program);
         serve
             .arg("serve")
             .arg("--images")
@@ -55,13 +61,20 @@ impl Server {
         if let Some(entry) = &setup.boot {
             serve.args(["--boot", entry]);
         }
+        for (path, text) in &setup.files {
+            let file = lab.folder().join(path);
+            if let Some(folder) = file.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            fs::write(file, text)?;
+        }
         if let Some(config) = &setup.config {
-            let file = lab.folder().join("bootstorm.toml");
+            let file = lab.folder().join(format!("{name}.toml"));
             fs::write(&file, config)?;
             serve.arg("--config").arg(&file);
         }
         serve.env("RUST_BACKTRACE", "1");
-        let mut process = Running::start("server", lab.folder(), serve)?;
+        let mut process = Running::start(name, lab.folder(), serve)?;
         let stdout = process.stdout().to_owned();
         stop::wait_for("`ready` from the server", START, || {
             process.check()?;
@@ -76,7 +89,12 @@ impl Server {
                 tail(&command::read(process.stderr()).unwrap_or_default(), 20)
             )
         })?;
-        Ok(Self { process, data })
+        let node = setup.node;
+        Ok(Self {
+            process,
+            node,
+            data,
+        })
     }
 
     /// What it logged up to here.
@@ -157,7 +175,7 @@ impl Server {
     }
 
     fn curl(&self, lab: &Lab, args: &[&str]) -> Result<String> {
-        let mut curl = lab.command(Node::Server, "curl");
+        let mut curl = lab.command(self.node, "curl");
         command::output(curl.args(["-sS", "--fail", "--max-time", "10"]).args(args))
     }
 }

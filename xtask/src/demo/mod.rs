@@ -121,10 +121,12 @@ fn storm(arguments: &Arguments, program: &Path, load: &Path) -> Result<ExitCode>
     let server = Server::start(
         &lab,
         &Setup {
+            node: Node::Server,
             program: program.to_owned(),
             images: pictures,
             boot: Some(images::ENTRY.to_owned()),
             config: None,
+            files: Vec::new(),
         },
     )?;
     let firmware = Firmware::Uefi(Suite::Bookworm);
@@ -145,6 +147,7 @@ fn storm(arguments: &Arguments, program: &Path, load: &Path) -> Result<ExitCode>
         first: Try::Pxe4,
         mac: MAC.to_owned(),
         uuid: UUID.to_owned(),
+        smbios: &[],
         subnet: Subnet::Near,
         trusted: None,
     };
