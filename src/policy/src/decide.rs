@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use bootstorm_catalog::Catalog;
 use bootstorm_config::{Banned, LocalBoot};
-use bootstorm_proto::dhcp::{Answer, ClientFacts};
+use bootstorm_proto::dhcp::{Answer, Asker, ClientFacts};
 use bootstorm_proto::types::{MacAddress, MachineGuid};
 use bootstorm_telemetry::event::Reason;
 
@@ -240,6 +240,12 @@ impl Policy {
                 links,
             },
         }
+    }
+
+    /// Whether iPXE is to tell what it knows of the machine before anything is decided.
+    #[must_use]
+    pub fn asks(&self, facts: &Facts) -> bool {
+        self.rules.load().asks_machines && facts.asker == Some(Asker::Ipxe) && !facts.asked
     }
 
     /// What the script of a machine does that this was decided for: its names become entries of the

@@ -43,6 +43,8 @@ pub struct Rules {
     pub identity: Arc<IdentityRules>,
     /// Somebody decides by how long a machine has been asking.
     pub looks_at_secs: bool,
+    /// Somebody decides by what only iPXE tells of a machine, and only when it is asked.
+    pub asks_machines: bool,
     /// Machines that the configuration lists.
     pub machines: Arc<MachineTable>,
     /// Who is asked what a machine boots.
@@ -116,11 +118,32 @@ impl From<&Config> for Rules {
             },
             identity: Arc::new(IdentityRules::from(&config.identity)),
             looks_at_secs: expressions(config).any(|(_, when)| when.contains("secs")),
+            asks_machines: asks_machines(config),
             chain: configured::chain(config, &machines, &rules),
             machines,
             banned: config.classifier.banned.iter().copied().collect(),
         }
     }
+}
+
+/// Whoever is asked about machines, and templates, get all there is to know.
+fn asks_machines(config: &Config) -> bool {
+    let told = ["smbios", "ipxe", "hostname", "params"];
+    let mut providers = config.providers.iter();
+    expressions(config).any(|(_, when)| told.iter().any(|name| when.contains(name)))
+        || config.boot.templates.is_some()
+        || providers.any(|provider| match provider.kind {
+            ProviderKind::Exec(_)
+            | ProviderKind::Webhook(_)
+            | ProviderKind::Sql(_)
+            | ProviderKind::ConfigMgr(_)
+            | ProviderKind::Approval(_) => true,
+            // The script that sends a machine on has it tell all it knows.
+            ProviderKind::Referral(_)
+            | ProviderKind::Static
+            | ProviderKind::Machines
+            | ProviderKind::Menu => false,
+        })
 }
 
 fn listed(machines: &[bootstorm_config::Machine]) -> MachineTable {

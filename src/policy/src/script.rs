@@ -56,6 +56,20 @@ pub fn render(plan: &BootPlan, urls: &Urls, machine: &Facts, leaving: LocalBoot)
     writer.script.render()
 }
 
+/// The script that has a machine tell what it knows of itself, and does nothing else.
+#[must_use]
+pub fn ask(urls: &Urls, machine: &Facts, leaving: LocalBoot) -> String {
+    let mut writer = Writer::new(urls, machine, leaving);
+    writer.script.comment("bootstorm: ask");
+    writer.ask_who_it_is();
+    let reason = Reason {
+        code: "script.no-answer",
+        text: "This machine told the server what it is, and got no script.".into(),
+    };
+    writer.refuse(&reason);
+    writer.script.render()
+}
+
 /// The script that shows a reason, waits, and goes on to the next boot device. For whatever goes
 /// wrong on the way to a plan.
 #[must_use]

@@ -55,7 +55,11 @@ pub(super) struct Order {
 impl BootPages {
     /// The script of the machine that asks, as far as memory tells.
     pub(super) fn boot(&self, request: &BootRequest) -> Page {
-        self.boot_of(request, self.facts(request))
+        let facts = self.facts(request);
+        if is_ipxe(request) && self.policy.asks(&facts) {
+            return Page::Ready(self.ask(request, &facts));
+        }
+        self.boot_of(request, facts)
     }
 
     fn boot_of(&self, request: &BootRequest, facts: Facts) -> Page {
@@ -63,6 +67,14 @@ impl BootPages {
             Asked::Decided(decision) => self.decided(request, facts, decision),
             Asked::Waits { .. } => Page::Waits(Box::new(Waits::Asked(facts))),
         }
+    }
+
+    fn ask(&self, request: &BootRequest, facts: &Facts) -> BootResponse {
+        if request.method != Method::Head {
+            self.metrics.web.script("ask");
+        }
+        let (urls, leaving) = (self.urls(request, facts, None), self.policy.local_boot());
+        text(200, script::ask(&urls, facts, leaving))
     }
 
     fn decided(&self, request: &BootRequest, facts: Facts, decision: Decision) -> Page {

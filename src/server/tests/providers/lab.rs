@@ -108,7 +108,7 @@ impl Lab {
 impl Server {
     /// The script of the first machine, whose request says this besides.
     pub(crate) fn script(&self, says: &str) -> String {
-        self.get(&format!("/boot?mac=52:54:00:99:00:01&arch=7{says}"))
+        self.get(&format!("/boot?mac=52:54:00:99:00:01&arch=7&asked=1{says}"))
     }
 
     pub(crate) fn get(&self, path: &str) -> String {

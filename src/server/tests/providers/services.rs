@@ -102,9 +102,10 @@ fn twopxe_16_a_database_gives_role_name_and_settings() {
         script.contains("echo LAB3-17 | Library | W. Europe Standard Time\n"),
         "{script}"
     );
-    let by_serial = server.get("/boot?mac=52:54:00:99:00:02&arch=7&serial=S%201");
+    let by_serial = server.get("/boot?mac=52:54:00:99:00:02&arch=7&asked=1&serial=S%201");
     assert!(by_serial.contains("echo LAB3-17 | "), "{by_serial}");
-    let hostile = server.get("/boot?mac=52:54:00:99:00:03&arch=7&serial=x%27%20OR%20%27%27%3D%27");
+    let hostile =
+        server.get("/boot?mac=52:54:00:99:00:03&arch=7&asked=1&serial=x%27%20OR%20%27%27%3D%27");
     assert!(hostile.contains("# bootstorm: menu\n"), "{hostile}");
 }
 
@@ -148,7 +149,7 @@ fn twopxe_12_a_deployment_is_booted_by_name_if_it_is_the_machines() {
     assert!(!foreign.contains("echo runs"), "{foreign}");
     // Cleared or deployed there: the file is read again.
     lab.write("deployments.json", "[]");
-    let later = server.get("/boot?mac=52:54:00:99:00:02&arch=7");
+    let later = server.get("/boot?mac=52:54:00:99:00:02&arch=7&asked=1");
     assert!(later.contains("# bootstorm: menu\n"), "{later}");
 }
 

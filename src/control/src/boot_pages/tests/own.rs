@@ -321,3 +321,29 @@ fn who_is_asked_elsewhere_waits_and_what_is_required_repeats_only_so_often() {
     let _ = lab.respond(&request(Method::Get, "/boot/report", &report));
     assert!(asks(&lab).contains("[boot.done]"));
 }
+
+#[test]
+fn twopxe_04_ipxe_tells_what_it_knows_before_rules_look_at_it() {
+    let lab = lab();
+    let rules = |when: &str| {
+        let text = format!("[[rule]]\nwhen = \"{when}\"\nboot = \"tool\"\n");
+        let loaded = Config::parse(&text, std::path::Path::new("test.toml"));
+        lab.policy.set_rules(Rules::from(&loaded.config.unwrap()));
+    };
+    rules("smbios.serial == 'A 1'");
+    let script = asks(&lab);
+    assert!(script.contains("# bootstorm: ask\n"), "{script}");
+    assert!(
+        script.contains("param --params machine serial ${serial}"),
+        "{script}"
+    );
+    assert!(!script.contains("choose"), "{script}");
+    let tells = |query: &str| {
+        let query = format!("mac={MAC}&arch=7&asked=1{query}");
+        body(&lab.respond(&request(Method::Get, "/boot", &query))).to_owned()
+    };
+    assert!(tells("&serial=A%201").contains(BOOTS_TOOL));
+    assert!(tells("").contains("choose"), "it is asked once");
+    rules("firmware.family == 'x64'");
+    assert!(asks(&lab).contains(BOOTS_TOOL), "DHCP told that");
+}
