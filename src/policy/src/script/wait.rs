@@ -66,7 +66,7 @@ impl Writer<'_> {
                 .echo(&format!("Asking the boot server at {url}"));
             let lost = self.script.label("no-answer");
             let url = carry::to_another(&url, self.machine);
-            self.script.ask_again(&url, &[(VIA, &via)], &lost);
+            self.script.ask_other(&url, &[(VIA, &via)], &lost);
             self.script.place(&lost);
         }
         self.script

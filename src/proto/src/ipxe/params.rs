@@ -10,6 +10,9 @@ const PAIRS_MAX: usize = 64;
 const NAME_MAX: usize = 64;
 const VALUE_MAX: usize = 1024;
 
+/// Ends the names of values that are written in hexadecimal.
+const HEXADECIMAL: &str = ".hex";
+
 /// Everything that the machine sent about itself. Values come from SMBIOS and the network: they
 /// hold no control characters, and nothing else may be assumed of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +63,10 @@ impl Params {
             let (name, value) = pair.split_at(end);
             let name = decode(name, NAME_MAX).to_ascii_lowercase();
             let value = decode(value.get(1..).unwrap_or_default(), VALUE_MAX);
+            let (name, value) = match name.strip_suffix(HEXADECIMAL) {
+                Some(name) => (name.to_owned(), unhex(&value)),
+                None => (name, value),
+            };
             if !name.is_empty() && !value.is_empty() {
                 params.take(name, value);
             }
@@ -136,7 +143,20 @@ fn decode(text: &[u8], max: usize) -> String {
         }
         bytes.push(escaped.unwrap_or(first));
     }
-    let text = String::from_utf8_lossy(&bytes);
+    cleaned(&bytes)
+}
+
+/// Hexadecimal digits as text; what is none is nothing.
+fn unhex(digits: &str) -> String {
+    let pairs = digits.as_bytes().chunks(2);
+    let bytes: Option<Vec<u8>> = pairs
+        .map(|pair| hex(pair).filter(|_| pair.len() == 2))
+        .collect();
+    bytes.map(|bytes| cleaned(&bytes)).unwrap_or_default()
+}
+
+fn cleaned(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
     let clean: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -154,6 +174,28 @@ fn hex(digits: &[u8]) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn twopxe_06_texts_in_hexadecimal_arrive_as_they_are() {
+        let told = |form: &str| Params::parse(form.as_bytes()).serial;
+        let serial = "A  b%20&+${mac}|| é";
+        let digits: String = serial.bytes().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            told(&format!("serial.hex={digits}")).as_deref(),
+            Some(serial)
+        );
+        let longest = "ab".repeat(255);
+        let known = told(&format!("serial.hex={longest}")).map(|text| text.chars().count());
+        assert_eq!(known, Some(255));
+        for wrong in [
+            "serial.hex=4",
+            "serial.hex=4g",
+            "serial.hex=414",
+            "serial.hex=",
+        ] {
+            assert_eq!(told(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_form_of_ipxe_is_read() {

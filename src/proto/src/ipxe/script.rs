@@ -240,17 +240,32 @@ impl Script {
         self.line("poweroff".to_owned())
     }
 
-    /// Asks `url` for another script, with everything that the machine knows about itself: as a
-    /// form where this iPXE has forms, else as a query. `extra` goes along. Goes on at `failed` when
-    /// no script comes.
+    /// Asks this server at `url` for another script, with everything that the machine knows about
+    /// itself: as a form where this iPXE has forms, else as a query. `extra` goes along. Goes on at
+    /// `failed` when no script comes.
     pub fn ask_again(&mut self, url: &Url, extra: &[(&str, &str)], failed: &Label) -> &mut Self {
+        self.ask_for_script(url, extra, Spelling::Exact, failed)
+    }
+
+    /// The same of another server, which need not be this program.
+    pub fn ask_other(&mut self, url: &Url, extra: &[(&str, &str)], failed: &Label) -> &mut Self {
+        self.ask_for_script(url, extra, Spelling::Plain, failed)
+    }
+
+    fn ask_for_script(
+        &mut self,
+        url: &Url,
+        extra: &[(&str, &str)],
+        spelling: Spelling,
+        failed: &Label,
+    ) -> &mut Self {
         let query = self.label("ask-by-query");
-        self.form(url, extra, None, &query, failed);
+        self.form((url, spelling), extra, None, &query, failed);
         self.place(&query);
         let with_extra = extra.iter().fold(url.clone(), |url, (name, value)| {
             url.with_query(name, value)
         });
-        let with_facts = FACTS.iter().fold(with_extra, |url, (name, setting)| {
+        let with_facts = spelling.facts().fold(with_extra, |url, (name, setting)| {
             url.with_setting(name, Setting::new(setting))
         });
         self.replace(&with_facts).or_goto(failed)
@@ -265,13 +280,13 @@ impl Script {
         secret: (&str, Setting),
         failed: &Label,
     ) -> &mut Self {
-        self.form(url, extra, Some(secret), failed, failed)
+        self.form((url, Spelling::Exact), extra, Some(secret), failed, failed)
     }
 
     /// Goes on at `formless` where this iPXE has no forms.
     fn form(
         &mut self,
-        url: &Url,
+        (url, spelling): (&Url, Spelling),
         extra: &[(&str, &str)],
         secret: Option<(&str, Setting)>,
         formless: &Label,
@@ -279,7 +294,7 @@ impl Script {
     ) -> &mut Self {
         self.line("params --name machine".to_owned())
             .or_goto(formless);
-        for (name, setting) in FACTS {
+        for (name, setting) in spelling.facts() {
             self.line(format!("param --params machine {name} ${{{setting}}}"))
                 .or_continue();
         }
@@ -324,23 +339,59 @@ impl Script {
     }
 }
 
-/// What a machine tells when it asks: the name in the form, and the setting it comes from.
-const FACTS: [(&str, &str); 14] = [
+/// How a machine writes texts that anybody may have chosen, such as its serial number.
+#[derive(Clone, Copy)]
+enum Spelling {
+    /// In hexadecimal, as [`Params`](super::Params) reads them. As they are, several spaces would
+    /// become one, settings in them would be expanded, and iPXE before 1.21 leaves `&` in a query
+    /// alone.
+    Exact,
+    /// As every server reads them.
+    Plain,
+}
+
+impl Spelling {
+    /// What a machine tells: the name in the form, and the setting it comes from.
+    fn facts(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let texts = match self {
+            Self::Exact => EXACT_TEXTS,
+            Self::Plain => TEXTS,
+        };
+        FACTS.into_iter().chain(texts)
+    }
+}
+
+/// What iPXE itself knows.
+const FACTS: [(&str, &str); 6] = [
     ("mac", "netX/mac:hex"),
     ("uuid", "uuid:uuid"),
     ("ip", "netX/ip:ipv4"),
     ("platform", "platform"),
     ("buildarch", "buildarch"),
+    ("version", "version"),
+];
+
+/// What vendors and people have written; of the BIOS the vendor, version and release date.
+const TEXTS: [(&str, &str); 8] = [
     ("manufacturer", "manufacturer"),
     ("product", "product"),
     ("serial", "serial"),
     ("asset", "asset"),
-    // Strings of the BIOS structure: vendor, version and release date.
     ("bios_vendor", "smbios/0.4.0"),
     ("bios_version", "smbios/0.5.0"),
     ("bios_date", "smbios/0.8.0"),
     ("hostname", "hostname"),
-    ("version", "version"),
+];
+
+const EXACT_TEXTS: [(&str, &str); 8] = [
+    ("manufacturer.hex", "manufacturer:hexraw"),
+    ("product.hex", "product:hexraw"),
+    ("serial.hex", "serial:hexraw"),
+    ("asset.hex", "asset:hexraw"),
+    ("bios_vendor.hex", "smbios/0.4.0:hexraw"),
+    ("bios_version.hex", "smbios/0.5.0:hexraw"),
+    ("bios_date.hex", "smbios/0.8.0:hexraw"),
+    ("hostname.hex", "hostname:hexraw"),
 ];
 
 fn with_arguments(command: String, arguments: &Arguments) -> String {
