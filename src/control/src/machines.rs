@@ -19,6 +19,10 @@ use crate::boots::{self, Boots, Who};
 use crate::clients::{Client, Clients, Update};
 use crate::outage::Outage;
 
+mod seen;
+
+use seen::Seen;
+
 /// The machines that the store knows.
 #[derive(Debug)]
 pub struct Machines {
@@ -243,7 +247,7 @@ impl Machines {
 
     #[cfg(test)]
     pub(crate) async fn note_now(&self) {
-        self.note(&mut HashMap::new()).await;
+        self.note(Vec::new()).await;
     }
 
     /// Notes in the store which machines were seen, every two seconds, until the table ends. While
@@ -286,7 +290,7 @@ impl Machines {
     }
 
     async fn record(&self, mut updates: broadcast::Receiver<Update>) {
-        let mut seen = HashMap::new();
+        let mut seen = Seen::default();
         let mut flush = interval(FLUSH);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -297,15 +301,15 @@ impl Machines {
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => break,
                 },
-                _ = flush.tick() => self.note(&mut seen).await,
+                _ = flush.tick() => self.note(seen.due()).await,
             }
         }
-        self.note(&mut seen).await;
+        self.note(seen.all()).await;
     }
 
     /// What does not identify a machine for decisions does not for the store: machines that share
     /// a vendor's GUID stay several.
-    fn take_note(&self, seen: &mut HashMap<MacAddress, Sighting>, client: &Client) {
+    fn take_note(&self, seen: &mut Seen, client: &Client) {
         let Some(mac) = client.mac else { return };
         let identity = self.policy.identify(&Facts {
             mac: Some(mac),
@@ -315,29 +319,27 @@ impl Machines {
         if identity.is_unknown() {
             return;
         }
-        if seen.len() >= SEEN_MAX && !seen.contains_key(&mac) {
-            return;
-        }
-        // A machine that begins anew has booted all the same.
-        let before = seen.get(&mac).is_some_and(|sighting| sighting.has_booted);
         let sighting = Sighting {
             mac: identity.mac,
             guid: identity.guid,
             arch: client.arch,
             hardware: Hardware::default(),
             phase: client.phase.name().to_owned(),
-            has_booted: before || client.has_booted(),
+            has_booted: client.has_booted(),
             at: client.last_seen,
         };
-        seen.insert(mac, sighting);
+        seen.add(mac, sighting);
     }
 
-    async fn note(&self, seen: &mut HashMap<MacAddress, Sighting>) {
+    async fn note(&self, seen: Vec<Sighting>) {
         let told = std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner));
-        let booted = seen.values().filter(|s| s.has_booted);
+        let booted = seen.iter().filter(|s| s.has_booted);
         self.knows(booted.filter_map(|s| s.mac));
-        let seen = seen.drain().map(|(_, seen)| seen);
-        let notes: Vec<_> = seen.chain(told.into_values()).map(Note::Seen).collect();
+        let notes: Vec<_> = seen
+            .into_iter()
+            .chain(told.into_values())
+            .map(Note::Seen)
+            .collect();
         self.spool.put(&notes);
         match self.deliver().await {
             Ok(()) => {
@@ -476,9 +478,6 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 /// How long after a failure others' changes are looked for again.
 const AGAIN: Duration = Duration::from_secs(5);
-
-/// Machines that were seen and are not noted yet; others are seen again.
-const SEEN_MAX: usize = 20_000;
 
 /// Machines that told of themselves and are not noted yet; more tell it again.
 const TOLD_MAX: usize = 4096;

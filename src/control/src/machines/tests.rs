@@ -151,7 +151,7 @@ async fn machines_that_share_a_vendors_guid_stay_several() {
 #[tokio::test]
 async fn made_up_machines_leave_every_table_bounded() {
     let scene = scene().await;
-    let mut seen = HashMap::new();
+    let mut seen = Seen::default();
     for batch in 0..4_u8 {
         let asked = (0..15_000_u16).map(|number| {
             let [high, low] = number.to_be_bytes();
@@ -181,7 +181,7 @@ async fn made_up_machines_leave_every_table_bounded() {
             scene.machines.take_note(&mut seen, &client);
         }
     }
-    assert_eq!(seen.len(), SEEN_MAX);
+    assert_eq!(seen.all().len(), seen::SEEN_MAX);
     let told = scene.machines.told.lock().unwrap().len();
     assert_eq!(told, TOLD_MAX);
     assert!(scene.machines.known().borrow().is_empty());
