@@ -147,7 +147,8 @@ key = "l"
 boot = "script:linux.ipxe"
 "#;
 
-const LINUX_TEMPLATE: &str = "kernel {{ urls.images }}/linux-e2e/vmlinuz console=ttyS0 \
+const LINUX_TEMPLATE: &str =
+    "kernel {{ urls.images }}/linux-e2e/vmlinuz initrd=initrd.img console=ttyS0 \
 e2e.case=own-scripts e2e.nonce=NONCE e2e.maker=[{{ smbios.manufacturer|word }}] \
 e2e.serial=[{{ smbios.serial|word }}] e2e.old={{ values.old|word }}\
 {% if version_lt(smbios.bios_version, '1.9') %} wrong{% endif %} || goto failed

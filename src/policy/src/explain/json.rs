@@ -64,8 +64,8 @@ fn identity(identity: &Identity) -> Value {
 fn part(part: &Part) -> Value {
     match part {
         Part::Said(step) => said(step),
-        Part::Unanswered(name) => json!({ "provider": name, "answer": "unanswered" }),
-        Part::NotReached(name) => json!({ "provider": name, "answer": "not-reached" }),
+        Part::Unanswered(name) => json!({ "provider": **name, "answer": "unanswered" }),
+        Part::NotReached(name) => json!({ "provider": **name, "answer": "not-reached" }),
     }
 }
 
