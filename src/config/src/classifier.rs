@@ -8,7 +8,7 @@ use bootstorm_ebpf_shared::Class;
 use bootstorm_proto::types::{MacAddress, MachineGuid};
 
 use crate::lint::Finding;
-use crate::{Config, Xdp, place, suggest, wire};
+use crate::{Config, GuidPattern, MacPattern, Xdp, place, suggest, wire};
 
 /// Machines of one kind (by MAC, by GUID) that can be banned.
 pub const BANNED_MAX: usize = 4096;
@@ -59,17 +59,47 @@ pub enum Banned {
     Mac(MacAddress),
     /// By its SMBIOS GUID.
     Guid(MachineGuid),
+    /// All whose MAC address begins so.
+    Macs(MacPattern),
+    /// All whose SMBIOS GUID begins so.
+    Guids(GuidPattern),
 }
 
+impl Banned {
+    /// Whether a machine with this address and GUID is meant.
+    #[must_use]
+    pub fn matches(&self, mac: Option<MacAddress>, guid: Option<MachineGuid>) -> bool {
+        match self {
+            Self::Mac(banned) => mac == Some(*banned),
+            Self::Guid(banned) => guid == Some(*banned),
+            Self::Macs(banned) => mac.is_some_and(|mac| banned.matches(mac)),
+            Self::Guids(banned) => guid.is_some_and(|guid| banned.matches(guid)),
+        }
+    }
+}
+
+/// The beginning of a GUID shows by its first group of eight digits, that of a MAC by groups of two.
 impl FromStr for Banned {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mac = text.parse().map(Self::Mac);
-        mac.or_else(|_| text.parse().map(Self::Guid)).map_err(|_| {
-            let text = text.escape_default();
-            format!("`{text}` is neither a MAC address nor a machine GUID")
-        })
+        if !text.contains('*') {
+            let mac = text.parse().map(Self::Mac);
+            return mac.or_else(|_| text.parse().map(Self::Guid)).map_err(|_| {
+                let text = text.escape_default();
+                format!("`{text}` is neither a MAC address nor a machine GUID")
+            });
+        }
+        match text.find([':', '-']) {
+            Some(2) => text.parse().map(Self::Macs),
+            Some(8) => text.parse().map(Self::Guids),
+            _ => {
+                let text = text.escape_default();
+                Err(format!(
+                    "`{text}` begins like no MAC address (`00:e0:4c:*`) and no GUID (`11223344-*`)"
+                ))
+            }
+        }
     }
 }
 
@@ -78,6 +108,8 @@ impl fmt::Display for Banned {
         match self {
             Self::Mac(mac) => mac.fmt(f),
             Self::Guid(guid) => guid.fmt(f),
+            Self::Macs(macs) => macs.fmt(f),
+            Self::Guids(guids) => guids.fmt(f),
         }
     }
 }
@@ -329,6 +361,8 @@ fn lint_banned(config: &Config, findings: &mut Vec<Finding>) {
         let (kind, is_many) = match banned {
             Banned::Mac(mac) => (0, mac.bytes() == [0; 6] || mac.bytes()[0] & 1 == 1),
             Banned::Guid(guid) => (1, guid.is_blank()),
+            Banned::Macs(_) => (0, false),
+            Banned::Guids(_) => (1, false),
         };
         if is_many {
             let text = format!("{banned} does not name a single machine");
@@ -438,6 +472,7 @@ mod tests {
             ban(&[mac, mac]),
             ["Warning config.duplicate classifier.banned[1]"]
         );
+        assert!(ban(&["52:54:*", "11223344-*"]).is_empty());
         let bad = ["Error config.bad-value classifier.banned[0]"];
         assert_eq!(ban(&["ff:ff:ff:ff:ff:ff"]), bad);
         assert_eq!(ban(&[&"f".repeat(32)]), bad);

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use bootstorm_proto::types::{MacAddress, MachineGuid};
 
 /// A MAC address or the beginning of many: `00:e0:4c:68:00:01`, `00:e0:4c:*`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MacPattern(Start<6>);
 
 impl MacPattern {
@@ -18,7 +18,7 @@ impl MacPattern {
 }
 
 /// A machine GUID or the beginning of many, as people read it: `03000200-*`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GuidPattern(Start<16>);
 
 impl GuidPattern {
@@ -64,7 +64,7 @@ impl fmt::Display for GuidPattern {
 }
 
 /// The first digits of a number of `N` bytes; the rest is zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Start<const N: usize> {
     bytes: [u8; N],
     digits: usize,

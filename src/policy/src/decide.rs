@@ -434,17 +434,27 @@ fn undecided(links: &[Arc<Remote>]) -> Reason {
 /// The classifier drops what such a machine asks before anybody reads it. This one holds for DHCPv6
 /// and for scripts too, and tells people who ask what would be.
 fn banned(rules: &Rules, mac: Option<MacAddress>, guid: Option<MachineGuid>) -> Option<Reason> {
-    let is_banned = |identity| rules.banned.contains(&identity);
-    if let Some(mac) = mac.filter(|mac| is_banned(Banned::Mac(*mac))) {
+    let by = |whole: Banned, mac, guid| {
+        if rules.banned.contains(&whole) {
+            return Some(String::new());
+        }
+        let mut beginnings = rules.banned_beginnings.iter();
+        let found = beginnings.find(|beginning| beginning.matches(mac, guid))?;
+        Some(format!(": {found}"))
+    };
+    if let Some(own) = mac
+        && let Some(by) = by(Banned::Mac(own), mac, None)
+    {
         return Some(Reason {
             code: "classifier.banned-mac",
-            text: format!("{mac} is banned (classifier.banned)").into(),
+            text: format!("{own} is banned (classifier.banned{by})").into(),
         });
     }
-    let guid = guid.filter(|guid| is_banned(Banned::Guid(*guid)))?;
+    let own = guid?;
+    let by = by(Banned::Guid(own), None, guid)?;
     Some(Reason {
         code: "classifier.banned-guid",
-        text: format!("machine GUID {guid} is banned (classifier.banned)").into(),
+        text: format!("machine GUID {own} is banned (classifier.banned{by})").into(),
     })
 }
 

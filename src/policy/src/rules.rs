@@ -51,6 +51,8 @@ pub struct Rules {
     pub chain: Chain,
     /// Machines that boot nothing.
     pub banned: HashSet<Banned>,
+    /// Beginnings of addresses and GUIDs of machines that boot nothing.
+    pub banned_beginnings: Vec<Banned>,
 }
 
 /// What of a configuration [`Rules`] cannot be made of.
@@ -102,6 +104,9 @@ impl From<&Config> for Rules {
             .map_while(|(index, rule)| Rule::new(rule, index).ok())
             .collect();
         let machines = Arc::new(listed(&config.machines));
+        let is_beginning = |banned: &Banned| matches!(banned, Banned::Macs(_) | Banned::Guids(_));
+        let all = config.classifier.banned.iter().copied();
+        let (banned_beginnings, whole): (Vec<_>, Vec<_>) = all.partition(is_beginning);
         Self {
             default: config.boot.default.clone(),
             menu_timeout: config.boot.menu_timeout,
@@ -121,7 +126,8 @@ impl From<&Config> for Rules {
             asks_machines: asks_machines(config),
             chain: configured::chain(config, &machines, &rules),
             machines,
-            banned: config.classifier.banned.iter().copied().collect(),
+            banned: whole.into_iter().collect(),
+            banned_beginnings,
         }
     }
 }

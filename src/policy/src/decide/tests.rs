@@ -456,6 +456,29 @@ fn a_banned_machine_gets_neither_a_program_nor_a_script() {
 }
 
 #[test]
+fn wds_04_a_ban_of_a_beginning_is_one_of_all_that_begin_so() {
+    let answer = |banned: &str| {
+        let banned = banned.parse().unwrap();
+        let policy = policy(debian_nbps(), |c| c.classifier.banned = vec![banned]);
+        answer(&policy, &client(Asker::Firmware, &[7]))
+    };
+    assert_eq!(answer("52:54:00:*"), "classifier.banned-mac");
+    assert_eq!(answer("52:54:01:*"), "snponly.efi");
+    let whole = guid().to_string();
+    assert_eq!(
+        answer(&format!("{}-*", &whole[..8])),
+        "classifier.banned-guid"
+    );
+    assert_eq!(answer("00000001-*"), "snponly.efi");
+    for wrong in ["5254*", "*", "52:54:zz:*", "5254:00:*"] {
+        assert!(
+            wrong.parse::<bootstorm_config::Banned>().is_err(),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
 fn twopxe_02_the_script_url_is_the_same_however_the_host_is_written() {
     let url_of = |text: &str| {
         let loaded = Config::parse(text, std::path::Path::new("bootstorm.toml"));

@@ -44,6 +44,36 @@ fn one(template: &str, serial: &str) -> Result<String, Reason> {
 }
 
 #[test]
+fn twopxe_25_the_example_for_8021x_tries_a_few_times() {
+    let example = include_str!("../../../../packaging/examples/8021x.ipxe");
+    let lab = lab(&[("8021x.ipxe", example)]);
+    assert_eq!(lab.templates.problems(), []);
+    let facts = json!({ "network": { "server": "10.0.0.1" } });
+    let script = lab.render("8021x.ipxe", facts).unwrap();
+    let steps: Vec<_> = ipxe::commands(&script);
+    let tries = [
+        "ifclose", "sleep", "ifopen", "ifconf", "ping", "chain", "iseq", "exit",
+    ];
+    let found: Vec<&str> = steps.iter().map(String::as_str).collect();
+    let order: Vec<&str> = found
+        .into_iter()
+        .filter(|step| tries.contains(step))
+        .collect();
+    let wanted = [
+        "ifclose", "sleep", "ifopen", "ifconf", "ping", "chain", "iseq", "sleep", "exit",
+    ];
+    assert_eq!(order, wanted, "{script}");
+    assert!(
+        script.contains("ping --count 3 --timeout 2000 10.0.0.1 "),
+        "{script}"
+    );
+    assert!(
+        script.contains("token=00ff&authenticated=1 || goto next\n"),
+        "{script}"
+    );
+}
+
+#[test]
 fn a_template_is_filled_in_with_what_is_known() {
     let lab = lab(&[
         (

@@ -52,6 +52,8 @@ impl Lists {
             match banned {
                 Banned::Mac(mac) => roster.banned_macs.push(mac.bytes()),
                 Banned::Guid(guid) => roster.banned_guids.push(guid.wire()),
+                // Maps find whole keys only; the policy leaves these unanswered.
+                Banned::Macs(_) | Banned::Guids(_) => {}
             }
         }
         roster
