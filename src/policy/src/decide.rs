@@ -245,7 +245,8 @@ impl Policy {
     /// Whether iPXE is to tell what it knows of the machine before anything is decided.
     #[must_use]
     pub fn asks(&self, facts: &Facts) -> bool {
-        self.rules.load().asks_machines && facts.asker == Some(Asker::Ipxe) && !facts.asked
+        let is_ipxe = facts.asker == Some(Asker::Ipxe);
+        self.rules.load().asks_machines && is_ipxe && !facts.asked && !facts.tells_of_ipxe()
     }
 
     /// What the script of a machine does that this was decided for: its names become entries of the

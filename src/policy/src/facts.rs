@@ -127,6 +127,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The request says what only a script of iPXE can add to it, such as another server's.
+    pub(crate) const fn tells_of_ipxe(&self) -> bool {
+        self.platform.is_some() || self.ipxe_version.is_some()
+    }
+
     /// What else the machine sent with its request, by name: nothing that has a field of its own or
     /// that this server's own scripts add, and no secrets, which are for nobody who decides, logs or
     /// explains.

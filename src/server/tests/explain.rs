@@ -101,7 +101,7 @@ impl Server {
         let mut stream = TcpStream::connect(self.address("http")).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let request = format!(
-            "GET /boot?mac={mac}&arch=7 HTTP/1.1\r\nHost: x\r\n\
+            "GET /boot?mac={mac}&arch=7&asked=1 HTTP/1.1\r\nHost: x\r\n\
              User-Agent: iPXE/1.21\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();

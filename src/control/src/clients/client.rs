@@ -56,7 +56,7 @@ pub struct Client {
     pub travels: Vec<Travel>,
     /// Why it failed, or is not answered.
     pub reason: Option<Reason>,
-    /// What happened of late, oldest first; at most [`STEPS_MAX`].
+    /// What happened of late, oldest first; at most [`STEPS_MAX`](super::STEPS_MAX).
     pub timeline: Timeline,
     metered: (SystemTime, u64),
     /// Lines that it said in this boot.

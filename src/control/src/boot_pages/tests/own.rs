@@ -334,7 +334,7 @@ fn twopxe_04_ipxe_tells_what_it_knows_before_rules_look_at_it() {
     let script = asks(&lab);
     assert!(script.contains("# bootstorm: ask\n"), "{script}");
     assert!(
-        script.contains("param --params machine serial ${serial}"),
+        script.contains("param --params machine serial.hex ${serial:hexraw}"),
         "{script}"
     );
     assert!(!script.contains("choose"), "{script}");
@@ -344,6 +344,16 @@ fn twopxe_04_ipxe_tells_what_it_knows_before_rules_look_at_it() {
     };
     assert!(tells("&serial=A%201").contains(BOOTS_TOOL));
     assert!(tells("").contains("choose"), "it is asked once");
+    let form = request(
+        Method::Get,
+        "/boot",
+        &format!("mac={MAC}&platform=efi&serial=A%201"),
+    );
+    let sent_on = lab.respond(&form);
+    assert!(
+        body(&sent_on).contains(BOOTS_TOOL),
+        "another server has asked it"
+    );
     rules("firmware.family == 'x64'");
     assert!(asks(&lab).contains(BOOTS_TOOL), "DHCP told that");
 }

@@ -10,7 +10,7 @@ fn lab_that_asks() -> Lab {
 }
 
 fn asks(lab: &Lab, more: &str) -> BootResponse {
-    let query = format!("mac={MAC}&arch=7{more}");
+    let query = format!("mac={MAC}&arch=7&asked=1{more}");
     lab.respond(&request(Method::Get, "/boot", &query))
 }
 
@@ -35,7 +35,7 @@ fn wds_08_a_machine_waits_with_its_code_until_people_answer() {
     assert!(script.contains(&shown), "{script}");
     assert!(script.contains("\nsleep 10\n"), "{script}");
     assert_eq!(waits.retry_after, Some(10));
-    let poll = format!("&asked=1&request={code}");
+    let poll = format!("&request={code}");
     assert!(body(&asks(&lab, &poll)).contains(&shown));
 
     let edits = vec![Edit::Boot(Some("tool".to_owned()))];
@@ -59,7 +59,7 @@ fn wds_10_a_machine_that_was_denied_leaves_for_the_next_boot_device() {
         .approvals
         .deny(&code, Some("go ${away}".to_owned()), "ann");
     lab.runtime.block_on(deny).unwrap();
-    let script = asks(&lab, &format!("&asked=1&request={code}"));
+    let script = asks(&lab, &format!("&request={code}"));
     let script = body(&script);
     assert!(script.contains("[approval.denied]"), "{script}");
     assert!(!script.contains("${away}"), "{script}");
@@ -69,7 +69,7 @@ fn wds_10_a_machine_that_was_denied_leaves_for_the_next_boot_device() {
 #[test]
 fn a_look_by_head_asks_nobody() {
     let lab = lab_that_asks();
-    let query = format!("mac={MAC}");
+    let query = format!("mac={MAC}&asked=1");
     let looked = lab.respond(&request(Method::Head, "/boot", &query));
     assert!(body(&looked).contains("[approval.asking]"));
     let page = lab.pages.approvals.page(None, None, 9);
@@ -84,7 +84,10 @@ fn a_machine_that_says_nothing_is_asked_who_it_is_before_it_asks() {
     let script = lab.respond(&nobody);
     let script = body(&script);
     let asks = script.find("chain --replace").unwrap();
-    assert!(asks < script.find("[approval.asking]").unwrap(), "{script}");
+    assert!(
+        asks < script.find("[script.no-answer]").unwrap(),
+        "{script}"
+    );
     nobody.query = "asked=1".to_owned();
     let script = lab.respond(&nobody);
     assert!(body(&script).contains("[approval.nobody]"));
