@@ -28,6 +28,7 @@ fn run(input: &[u8]) {
                 Boot::Entry(text) => harmless(text),
                 Boot::Wait(wait) => assert!(!wait.every.is_zero()),
                 Boot::Refuse(reason) => harmless(&reason.text),
+                Boot::Admission(_) => panic!("people are asked by this server alone"),
                 Boot::Usual | Boot::Local => {}
             }
         }
