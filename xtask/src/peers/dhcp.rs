@@ -228,11 +228,10 @@ fn number(said: &Value, name: &str) -> Result<f64> {
 /// Seconds in which a server that has just started read its machines, as its log says.
 fn loaded(server: &Running) -> Result<f64> {
     let log = command::read(server.stderr())?;
-    let lines = log
+    let mut lines = log
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok());
-    let mut lines = lines.map(|line: Value| line["fields"].clone());
-    let line = lines.find(|fields| fields["message"] == LOADED);
+    let line = lines.find(|line: &Value| line["message"] == LOADED);
     number(&line.context("its log does not say when")?, "seconds")
 }
 
