@@ -209,12 +209,10 @@ impl Policy {
     /// The facts with the name of our interface that the machine is at.
     #[must_use]
     pub fn completed<'a>(&self, facts: &'a Facts) -> Cow<'a, Facts> {
-        let index = facts.interface.filter(|_| facts.interface_name.is_none());
-        let names = self.interfaces.load();
-        match index.and_then(|index| names.get(&index)) {
+        match self.interface_name(facts) {
             None => Cow::Borrowed(facts),
-            Some(name) => Cow::Owned(Facts {
-                interface_name: Some(Arc::clone(name)),
+            name => Cow::Owned(Facts {
+                interface_name: name,
                 ..facts.clone()
             }),
         }
@@ -222,11 +220,16 @@ impl Policy {
 
     /// The same for facts of one's own.
     fn named(&self, facts: Facts) -> Facts {
-        let named = match self.completed(&facts) {
-            Cow::Owned(named) => Some(named),
-            Cow::Borrowed(_) => None,
-        };
-        named.unwrap_or(facts)
+        Facts {
+            interface_name: self.interface_name(&facts).or(facts.interface_name.clone()),
+            ..facts
+        }
+    }
+
+    /// `None` where it has one, or none is known.
+    fn interface_name(&self, facts: &Facts) -> Option<Arc<str>> {
+        let index = facts.interface.filter(|_| facts.interface_name.is_none())?;
+        self.interfaces.load().get(&index).map(Arc::clone)
     }
 
     /// What a machine boots, or who has to be asked first. Reads memory only.
@@ -294,32 +297,20 @@ impl Policy {
         now: SystemTime,
     ) -> (Answer, Option<SystemTime>) {
         let facts = self.named(Facts::from(client));
-        let mut judged = self.judge(rules, &facts, now);
-        let hangs_on_time = self.hold_back(client, &mut judged, now);
+        let judged = self.judge(rules, &facts, now);
         let Run::Decided(decision) = &judged.run else {
             return (Answer::Later, None);
         };
-        let answer = self.offer(rules, client, &judged, decision);
+        // What holds then depends on when the machine asks.
+        let is_put_off = !decision.known && judged.place.delay > 0;
+        if is_put_off {
+            self.elsewhere.hear(client, judged.place.delay, now);
+        }
+        let answer = self.offer(rules, client, &judged, decision, now);
         let ends = now + rules.policy.decision_ttl;
         let until = decision.until.map_or(ends, |until| until.min(ends));
         self.tell_answer(rules, facts, judged, &answer, now);
-        (answer, (!hangs_on_time).then_some(until))
-    }
-
-    /// Leaves a machine that nobody knows to other servers for as long as the place says. `true`:
-    /// when it asks again, the answer may be another.
-    fn hold_back(&self, client: &ClientFacts, judged: &mut Judged, now: SystemTime) -> bool {
-        let Run::Decided(decision) = &mut judged.run else {
-            return false;
-        };
-        if decision.known || judged.place.delay == 0 {
-            return false;
-        }
-        match self.elsewhere.delay(client, judged.place.delay, now) {
-            Ok(left) => judged.place.delay = left,
-            Err(reason) => decision.outcome = Outcome::Silent(reason),
-        }
-        true
+        (answer, (!is_put_off).then_some(until))
     }
 
     fn offer(
@@ -328,18 +319,24 @@ impl Policy {
         client: &ClientFacts,
         judged: &Judged,
         decision: &Decision,
+        now: SystemTime,
     ) -> Answer {
+        let delay = match judged.place.delay {
+            delay if decision.known || delay == 0 => 0,
+            delay => match self.elsewhere.delay(client, delay, now) {
+                Ok(delay) => delay,
+                Err(Reason { code, text }) => {
+                    let text = text.into();
+                    return Answer::Silent { code, text };
+                }
+            },
+        };
         let catalog = self.catalog.snapshot();
         let offer = Offer {
             rules,
             ports: **self.ports.load(),
             catalog: &catalog,
             client,
-        };
-        let delay = if decision.known {
-            0
-        } else {
-            judged.place.delay
         };
         offer.answer(decision, delay)
     }

@@ -38,7 +38,17 @@ impl Elsewhere {
         }
     }
 
-    /// How long a machine that is not known must have been asking in a place with this delay.
+    /// A machine that is not known asks in a place with this delay.
+    pub(crate) fn hear(&self, client: &ClientFacts, delay: u16, now: SystemTime) {
+        if let (Some(mac), Asker::Firmware | Asker::HttpFirmware) =
+            (client.hardware.mac(), client.asker)
+        {
+            let is_ours = client.phase == Phase::Boot || client.secs >= delay;
+            self.heard.put(mac, Heard { at: now, is_ours });
+        }
+    }
+
+    /// How long such a machine must have been asking.
     ///
     /// # Errors
     /// Another server answered its firmware.
@@ -48,24 +58,16 @@ impl Elsewhere {
         delay: u16,
         now: SystemTime,
     ) -> Result<u16, Reason> {
-        let Some(mac) = client.hardware.mac().filter(|_| delay > 0) else {
+        let (Some(mac), Asker::Ipxe) = (client.hardware.mac(), client.asker) else {
             return Ok(delay);
         };
-        match client.asker {
-            Asker::Firmware | Asker::HttpFirmware => {
-                let is_ours = client.phase == Phase::Boot || client.secs >= delay;
-                self.heard.put(mac, Heard { at: now, is_ours });
-                Ok(delay)
-            }
-            Asker::Ipxe => match self.recent(&mac, now) {
-                Some(heard) if heard.is_ours => Ok(0),
-                Some(_) => Err(Reason {
-                    code: "policy.elsewhere",
-                    text: format!("firmware of {mac} did not wait {delay} s for this server")
-                        .into(),
-                }),
-                None => Ok(delay),
-            },
+        match self.recent(&mac, now) {
+            None => Ok(delay),
+            Some(heard) if heard.is_ours => Ok(0),
+            Some(_) => Err(Reason {
+                code: "policy.elsewhere",
+                text: format!("firmware of {mac} did not wait {delay} s for this server").into(),
+            }),
         }
     }
 
@@ -107,30 +109,33 @@ mod tests {
         let (elsewhere, now) = (Elsewhere::new(), SystemTime::UNIX_EPOCH + LOADS);
         let ipxe = || elsewhere.delay(&asks(Asker::Ipxe, 4), DELAY, now);
         assert_eq!(ipxe(), Ok(DELAY), "iPXE in the card counts like firmware");
-        let firmware = |secs| elsewhere.delay(&asks(Asker::Firmware, secs), DELAY, now);
-        assert_eq!(firmware(0), Ok(DELAY));
+        let firmware = |secs| {
+            let client = asks(Asker::Firmware, secs);
+            elsewhere.hear(&client, DELAY, now);
+            assert_eq!(elsewhere.delay(&client, DELAY, now), Ok(DELAY));
+        };
+        firmware(0);
         assert_eq!(code(ipxe()), "policy.elsewhere");
-        assert_eq!(firmware(4), Ok(DELAY));
+        firmware(4);
         assert_eq!(ipxe(), Ok(0));
-        assert_eq!(firmware(0), Ok(DELAY), "it was switched on anew");
+        // It was switched on anew.
+        firmware(0);
         assert_eq!(code(ipxe()), "policy.elsewhere");
         let chosen = ClientFacts {
             phase: Phase::Boot,
             ..asks(Asker::Firmware, 0)
         };
-        assert_eq!(elsewhere.delay(&chosen, DELAY, now), Ok(DELAY));
+        elsewhere.hear(&chosen, DELAY, now);
         assert_eq!(ipxe(), Ok(0));
     }
 
     #[test]
-    fn what_firmware_heard_is_forgotten_and_counts_nowhere_without_a_delay() {
+    fn what_firmware_heard_is_forgotten() {
         let (elsewhere, start) = (Elsewhere::new(), SystemTime::UNIX_EPOCH + LOADS);
-        let ipxe = |delay, now| elsewhere.delay(&asks(Asker::Ipxe, 0), delay, now);
-        let firmware = asks(Asker::Firmware, 0);
-        assert_eq!(elsewhere.delay(&firmware, DELAY, start), Ok(DELAY));
-        assert_eq!(ipxe(0, start), Ok(0));
-        assert_eq!(code(ipxe(DELAY, start)), "policy.elsewhere");
-        assert_eq!(ipxe(DELAY, start + LOADS), Ok(DELAY));
-        assert_eq!(ipxe(DELAY, SystemTime::UNIX_EPOCH), Ok(DELAY));
+        let ipxe = |now| elsewhere.delay(&asks(Asker::Ipxe, 0), DELAY, now);
+        elsewhere.hear(&asks(Asker::Firmware, 0), DELAY, start);
+        assert_eq!(code(ipxe(start)), "policy.elsewhere");
+        assert_eq!(ipxe(start + LOADS), Ok(DELAY));
+        assert_eq!(ipxe(SystemTime::UNIX_EPOCH), Ok(DELAY));
     }
 }

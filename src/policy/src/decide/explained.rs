@@ -28,7 +28,7 @@ impl Policy {
         let facts = self.named(Facts::from(client));
         let judged = self.judge(&rules, &facts, now);
         let answer = match &judged.run {
-            Run::Decided(decision) => self.offer(&rules, client, &judged, decision),
+            Run::Decided(decision) => self.offer(&rules, client, &judged, decision, now),
             Run::Waits(_) => Answer::Later,
         };
         self.explanation(&rules, facts, judged, Reply::Dhcp(answer), now)

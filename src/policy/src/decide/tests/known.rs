@@ -86,6 +86,13 @@ fn wds_06_a_machine_boots_from_the_server_that_waited_for_it() {
     };
     let _ = policy.dhcp(&asks(Asker::Firmware, 0));
     assert_eq!(ipxe(), "policy.elsewhere");
+    let why = policy.explain_dhcp(&asks(Asker::Ipxe, 4), SystemTime::now());
+    assert_eq!(
+        why.because().map(|(code, _)| code),
+        Some("policy.elsewhere")
+    );
+    let _ = policy.explain_dhcp(&asks(Asker::Firmware, 4), SystemTime::now());
+    assert_eq!(ipxe(), "policy.elsewhere", "to explain changes nothing");
     let _ = policy.dhcp(&asks(Asker::Firmware, 4));
     assert_eq!(ipxe(), "0");
 }
