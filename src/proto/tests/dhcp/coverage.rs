@@ -7,7 +7,8 @@ use std::fs;
 use std::path::Path;
 
 /// How tests of a specification are named, and how many lines it has.
-const SPECIFICATIONS: [(&str, usize); 3] = [("line", 26), ("wds", 25), ("twopxe", 34)];
+const SPECIFICATIONS: [(&str, usize); 4] =
+    [("line", 26), ("wds", 25), ("twopxe", 34), ("winboot", 16)];
 
 #[test]
 fn every_line_has_its_row_and_every_test_is_in_it() {
