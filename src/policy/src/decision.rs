@@ -1,5 +1,6 @@
 //! What providers say of a machine, and the record of how a decision came about.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -79,6 +80,24 @@ pub enum Boot {
 }
 
 impl Boot {
+    /// As the configuration, the store and programs spell it; what [`Self::named`] reads, it gives
+    /// back.
+    #[must_use]
+    pub fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Usual => "menu".into(),
+            Self::Menu(name) if name == "menu" => name.into(),
+            Self::Menu(name) => format!("menu:{name}").into(),
+            Self::Entry(name) => name.into(),
+            Self::Script(file) => format!("script:{file}").into(),
+            Self::Local => "local".into(),
+            Self::Wait(_) => "wait".into(),
+            Self::Admission(_) => "admission".into(),
+            Self::Refer(_) => "refer".into(),
+            Self::Refuse(_) => "refuse".into(),
+        }
+    }
+
     /// What people and programs write: `local`, `menu`, `menu:NAME`, `script:FILE`, or an entry.
     #[must_use]
     pub fn named(text: &str) -> Self {
@@ -167,4 +186,17 @@ pub struct Step {
     pub verdict: Verdict,
     /// How long it took; zero for those that answer from memory.
     pub took: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_boot_is_called_is_read_as_that_boot() {
+        for name in ["local", "menu", "menu:lab", "script:a.ipxe", "debian"] {
+            assert_eq!(Boot::named(name).name(), name);
+        }
+        assert_eq!(Boot::Usual.name(), "menu");
+    }
 }

@@ -6,7 +6,7 @@ use bootstorm_telemetry::event::Reason;
 use serde_json::{Value, json};
 
 use super::{Explanation, Part, Reply, does};
-use crate::decision::{Boot, Outcome, Step, Verdict};
+use crate::decision::{Outcome, Step, Verdict};
 use crate::{BootPlan, Identity};
 
 /// Entries of a menu that are named; it says how many there are.
@@ -71,7 +71,7 @@ fn part(part: &Part) -> Value {
 
 fn said(step: &Step) -> Value {
     let mut said = match &step.verdict {
-        Verdict::Serve(plan) => json!({ "boot": boot(&plan.boot), "by": plan.by }),
+        Verdict::Serve(plan) => json!({ "boot": plan.boot.name(), "by": plan.by }),
         Verdict::Ignore(why) | Verdict::Pass(why) => reason(why),
     };
     said["provider"] = (*step.provider).into();
@@ -86,7 +86,7 @@ fn outcome(outcome: &Outcome) -> Value {
     match outcome {
         Outcome::Serve(plan) => json!({
             "answer": "serve",
-            "boot": boot(&plan.boot),
+            "boot": plan.boot.name(),
             "nbp": plan.nbp,
             "by": plan.by,
             "required": plan.required,
@@ -97,22 +97,6 @@ fn outcome(outcome: &Outcome) -> Value {
             silent["answer"] = "ignore".into();
             silent
         }
-    }
-}
-
-/// As the configuration and the store spell it.
-fn boot(boot: &Boot) -> String {
-    match boot {
-        Boot::Usual => "menu".to_owned(),
-        Boot::Menu(name) if name == "menu" => name.clone(),
-        Boot::Menu(name) => format!("menu:{name}"),
-        Boot::Entry(name) => name.clone(),
-        Boot::Script(file) => format!("script:{file}"),
-        Boot::Local => "local".to_owned(),
-        Boot::Wait(_) => "wait".to_owned(),
-        Boot::Admission(_) => "admission".to_owned(),
-        Boot::Refer(_) => "refer".to_owned(),
-        Boot::Refuse(_) => "refuse".to_owned(),
     }
 }
 
