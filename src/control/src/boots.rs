@@ -4,11 +4,7 @@
 //! or that comes for the same plan again and again, goes to its own disk. What is decided here is in
 //! memory; [`History`](crate::History) writes it down, and [`Boots::resume`] reads it back.
 
-use std::borrow::Cow;
-use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::BuildHasher as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +13,8 @@ use bootstorm_policy::{BootId, Identity, Machine};
 use bootstorm_proto::types::{MacAddress, MachineGuid};
 use bootstorm_store::BootRecord;
 use bootstorm_telemetry::event::Reason;
+
+use crate::numbers::Numbers;
 
 /// Machines that are remembered; beyond, those make room that began longest ago, and first those
 /// with nothing that must not run twice.
@@ -33,7 +31,7 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug)]
 pub struct Boots {
     table: Arc<Mutex<Table>>,
-    numbers: Arc<AtomicU64>,
+    numbers: Arc<Numbers>,
 }
 
 /// Which machine it is, by all that is known of it.
@@ -88,11 +86,9 @@ impl Boots {
             repeats,
             ..Table::default()
         };
-        // Servers that share a database, and runs of one server, never count over the same numbers.
-        let first = RandomState::new().hash_one(std::process::id());
         Self {
             table: Arc::new(Mutex::new(table)),
-            numbers: Arc::new(first.into()),
+            numbers: Arc::default(),
         }
     }
 
@@ -117,7 +113,7 @@ impl Boots {
 
     /// A number for a boot, unlike any other's.
     pub(crate) fn number(&self) -> BootId {
-        BootId(self.numbers.fetch_add(1, Ordering::Relaxed))
+        BootId(self.numbers.next())
     }
 
     /// It says that it is done; gives the boot.
@@ -162,25 +158,10 @@ impl Who {
 /// What must not run twice by accident, in words that tell it from any other: what is booted, and
 /// for which deployment. Not who decided it: a rule that is moved or renamed begins nothing anew.
 pub(crate) fn task(plan: &Plan) -> String {
-    let boot = name(&plan.boot);
+    let boot = plan.boot.name();
     match plan.values.get("deployment") {
         Some(deployment) => format!("{boot} of {deployment}"),
         None => boot.into_owned(),
-    }
-}
-
-/// What a plan boots, as [`Boot::named`] reads it.
-pub(crate) fn name(boot: &Boot) -> Cow<'_, str> {
-    match boot {
-        Boot::Usual => "menu".into(),
-        Boot::Menu(name) if name == "menu" => "menu".into(),
-        Boot::Menu(name) => format!("menu:{name}").into(),
-        Boot::Entry(name) => name.into(),
-        Boot::Script(name) => format!("script:{name}").into(),
-        Boot::Local => "local".into(),
-        Boot::Wait(_) | Boot::Admission(_) => "wait".into(),
-        Boot::Refer(_) => "referral".into(),
-        Boot::Refuse(_) => "refuse".into(),
     }
 }
 

@@ -3,9 +3,6 @@
 //! Everything goes through the spool, so the database may be away; every note has a name of its own,
 //! so that one that arrives twice is there once.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +12,7 @@ use bootstorm_store::{BootBegin, BootStep, Event, Hardware, Note, Reached, Sight
 
 use crate::boots::{self, Who};
 use crate::clients::{Happened, Hear, Phase};
+use crate::numbers::Numbers;
 
 /// Notes of boots and events that are written down in a row; more come at [`RATE`]. A plan that must
 /// not run twice is always written down.
@@ -28,7 +26,7 @@ const RATE: u64 = 500;
 #[derive(Clone, Debug)]
 pub struct History {
     spool: Arc<Spool>,
-    numbers: Arc<AtomicU64>,
+    numbers: Arc<Numbers>,
     allowance: Arc<Mutex<Allowance>>,
 }
 
@@ -36,10 +34,9 @@ impl History {
     /// Notes go into `spool`, from where somebody else delivers them.
     #[must_use]
     pub fn new(spool: Arc<Spool>) -> Self {
-        let first = RandomState::new().hash_one(std::process::id());
         Self {
             spool,
-            numbers: Arc::new(first.into()),
+            numbers: Arc::default(),
             allowance: Arc::new(Mutex::new(Allowance::new(SystemTime::now()))),
         }
     }
@@ -57,7 +54,7 @@ impl History {
             mac: seen.mac,
             guid: seen.guid,
             serial: seen.hardware.serial.clone(),
-            entry: boots::name(&plan.boot).into_owned(),
+            entry: plan.boot.name().into_owned(),
             decider: plan.by.clone(),
             task,
             once,
@@ -118,7 +115,7 @@ impl Hear for History {
                 notes.push(stepped(boot, reached, Some(it.bytes), it.at));
             }
             notes.push(Note::Happened(Event {
-                id: name(self.numbers.fetch_add(1, Ordering::Relaxed)),
+                id: name(self.numbers.next()),
                 at: it.at,
                 mac: it.mac,
                 machine: None,

@@ -17,6 +17,7 @@ mod files;
 mod history;
 pub mod import;
 pub mod machines;
+mod numbers;
 mod outage;
 mod tasks;
 mod token;
