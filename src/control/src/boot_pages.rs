@@ -3,14 +3,12 @@
 //! A machine that boots has a small screen and nobody to read a log beside it: whatever goes wrong
 //! is told to iPXE as a script that shows the reason, waits, and goes on to the next boot device.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bootstorm_policy::{BootId, Facts, Policy, TokenError, Tokens, script};
+use bootstorm_policy::{Policy, Tokens, script};
 use bootstorm_proto::http::{BootRequest, BootResponse, Method};
-use bootstorm_proto::ipxe::Params;
 use bootstorm_proto::types::MacAddress;
 use bootstorm_telemetry::event::{BootEvent, Protocol, Reason, What};
 use bootstorm_telemetry::metrics::Metrics;
@@ -22,6 +20,7 @@ use boot::Page;
 
 mod boot;
 mod desk;
+mod report;
 
 /// Answers the boot endpoint's requests.
 #[derive(Clone, Debug)]
@@ -121,57 +120,6 @@ impl BootPages {
                 self.refuse(request, 404, reason)
             }
         })
-    }
-
-    fn report(&self, request: &BootRequest) -> BootResponse {
-        let params = Params::of_request(&request.query, &request.body);
-        let done = match params.other("state") {
-            Some("finished") => true,
-            Some("failed") => false,
-            other => {
-                let given = other.unwrap_or("nothing").escape_debug().to_string();
-                let reason = Reason {
-                    code: "boot.bad-report",
-                    text: Cow::from(format!("state is {given}; it can be finished or failed")),
-                };
-                return self.refuse(request, 400, reason);
-            }
-        };
-        let facts = self.facts(request);
-        let of_token = match self.may_report(request, &params, &facts) {
-            Ok(boot) => boot,
-            Err(error) => return self.refuse(request, 403, Reason::from(&error)),
-        };
-        if request.method != Method::Head {
-            if done {
-                let who = self.who(&facts).0;
-                let boot = who.and_then(|who| self.boots.finished(who));
-                if let Some(boot) = of_token.or(boot) {
-                    self.history.finished(boot, SystemTime::now());
-                }
-            }
-            let text = params.other("text").unwrap_or_default().into();
-            self.tell(facts.mac, request, What::Reported { done, text });
-        }
-        text(200, "ok\n".to_owned())
-    }
-
-    /// A machine speaks for itself: with the token of its boot, which is given, or from the address
-    /// that it has.
-    fn may_report(
-        &self,
-        request: &BootRequest,
-        params: &Params,
-        facts: &Facts,
-    ) -> Result<Option<BootId>, TokenError> {
-        let token = params.other("token");
-        let at_address = || self.clients.by_ip(ip(request))?.mac;
-        if token.is_none() && params.mac.is_none_or(|mac| at_address() == Some(mac)) {
-            return Ok(None);
-        }
-        let identity = self.policy.identify(facts);
-        let checked = self.tokens.check(token, &identity, SystemTime::now());
-        checked.map(Some)
     }
 
     fn ca_pem(&self) -> BootResponse {

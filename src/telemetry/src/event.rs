@@ -158,9 +158,54 @@ pub enum What {
     },
     /// The machine itself, or what booted on it, says how it went.
     Reported {
-        /// It is done; otherwise it failed.
-        done: bool,
+        /// How far it is.
+        milestone: Milestone,
         /// In its own words; may be empty.
         text: Arc<str>,
     },
+}
+
+/// What a machine says of itself on its way, in the order of a usual installation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Milestone {
+    /// The client in Windows PE runs.
+    ClientStarted,
+    /// It has an address and reaches the server.
+    NetworkUp,
+    /// The image is on the disk.
+    ImageApplied,
+    /// All is done.
+    Finished,
+    /// It cannot go on.
+    Failed,
+}
+
+impl Milestone {
+    /// Every milestone.
+    pub const ALL: [Self; 5] = [
+        Self::ClientStarted,
+        Self::NetworkUp,
+        Self::ImageApplied,
+        Self::Finished,
+        Self::Failed,
+    ];
+
+    /// As reports, phases and histories spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClientStarted => "client-started",
+            Self::NetworkUp => "network-up",
+            Self::ImageApplied => "image-applied",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The milestone of that name; `done` is another word for the last one.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let name = if name == "done" { "finished" } else { name };
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
 }

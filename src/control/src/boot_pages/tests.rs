@@ -5,7 +5,7 @@ use bootstorm_catalog::{Catalog, Entry, EntryKind, Snapshot};
 use bootstorm_config::Config;
 use bootstorm_policy::chain::{Chain, Link, OnFailure, Remote};
 use bootstorm_policy::decision::{Boot, Decision, Plan, Verdict};
-use bootstorm_policy::{Answered, Asked, MachineKey, Ports, Rules};
+use bootstorm_policy::{Answered, Asked, Facts, MachineKey, Ports, Rules};
 use bootstorm_proto::dhcp::{Asker, ClientFacts};
 use bootstorm_proto::types::ClientArch;
 use bootstorm_store::{BootFilter, BootRecord, Edit, Key, Location, MachineRecord, Spool, Store};
@@ -19,6 +19,7 @@ use crate::Place;
 use crate::clients::Hear as _;
 
 mod own;
+mod report;
 mod waiting;
 
 pub(super) use own::order;
@@ -344,23 +345,6 @@ fn the_ca_comes_as_pem_and_as_der() {
     assert_eq!(der.content_type, "application/pkix-cert");
     let identity = lab.pages.authority.identity();
     assert_eq!(der.body, identity.chain[1].to_vec());
-}
-
-#[test]
-fn a_machine_reports_how_it_went() {
-    let lab = lab();
-    let query = "state=failed&text=no%20disk%0a";
-    let response = lab.respond(&request(Method::Get, "/boot/report", query));
-    assert_eq!((response.status, body(&response)), (200, "ok\n"));
-    let event = lab.events.try_recv().unwrap();
-    assert_eq!(event.mac, MAC.parse().ok());
-    assert!(matches!(event.what, What::Reported { done: false, text } if &*text == "no disk"));
-    let mut post = request(Method::Post, "/boot/report", "");
-    post.body = b"state=finished&mac=52-54-00-00-00-01".to_vec();
-    let _ = lab.respond(&post);
-    let event = lab.events.try_recv().unwrap();
-    assert_eq!(event.mac, MAC.parse().ok());
-    assert!(matches!(event.what, What::Reported { done: true, .. }));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bootstorm_proto::dhcp::{Asker, ClientFacts};
 use bootstorm_proto::types::{ClientArch, MacAddress, MachineGuid};
-use bootstorm_telemetry::event::{BootEvent, Protocol, Reason, TransferId, What};
+use bootstorm_telemetry::event::{BootEvent, Milestone, Protocol, Reason, TransferId, What};
 
 use super::Phase;
 use super::timeline::{Step, Timeline, about, because, clean, step};
@@ -203,7 +203,7 @@ impl Client {
             }
             What::Said { text } => self.said(text, at),
             What::Queued { place, of } => Some(self.queued(*place, *of, at)),
-            What::Reported { done, text } => Some(self.reported(*done, text, at)),
+            What::Reported { milestone, text } => Some(self.reported(*milestone, text, at)),
             What::Started { .. }
             | What::Progress { .. }
             | What::Finished { .. }
@@ -303,7 +303,7 @@ impl Client {
         let file: Arc<str> = clean(file).into();
         let loads = self.entry.is_some() || size >= NBP_MAX;
         let phase = if loads { Phase::Loading } else { Phase::Nbp };
-        if self.phase != phase {
+        if !self.phase.is_reported() {
             self.enter(phase, at);
         }
         self.reason = None;
@@ -387,18 +387,24 @@ impl Client {
         (self.said <= SAID_MAX).then(|| step(at, "said", text))
     }
 
-    fn reported(&mut self, done: bool, text: &str, at: SystemTime) -> Step {
-        if done {
-            self.enter(Phase::Finished, at);
-            self.reason = None;
-            return step(at, "done", text);
-        }
-        let reason = Reason {
-            code: "boot.reported-failure",
-            text: clean(text).into(),
+    fn reported(&mut self, milestone: Milestone, text: &str, at: SystemTime) -> Step {
+        let (phase, kind) = match milestone {
+            Milestone::ClientStarted => (Phase::ClientStarted, milestone.name()),
+            Milestone::NetworkUp => (Phase::NetworkUp, milestone.name()),
+            Milestone::ImageApplied => (Phase::ImageApplied, milestone.name()),
+            Milestone::Finished => (Phase::Finished, "done"),
+            Milestone::Failed => {
+                let reason = Reason {
+                    code: "boot.reported-failure",
+                    text: clean(text).into(),
+                };
+                self.fail(reason.clone(), at);
+                return because(at, milestone.name(), &reason);
+            }
         };
-        self.fail(reason.clone(), at);
-        because(at, "failed", &reason)
+        self.enter(phase, at);
+        self.reason = None;
+        step(at, kind, text)
     }
 
     /// Without this the boot cannot go on: the file that it was offered, a handshake, its script.

@@ -125,9 +125,21 @@ impl Happened {
 }
 
 /// Steps that are worth a line years later.
-const KINDS: [&str; 11] = [
-    "script", "queued", "started", "finished", "booted", "broken", "refused", "done", "failed",
-    "said", "approval",
+const KINDS: [&str; 14] = [
+    "script",
+    "queued",
+    "started",
+    "finished",
+    "booted",
+    "broken",
+    "refused",
+    "client-started",
+    "network-up",
+    "image-applied",
+    "done",
+    "failed",
+    "said",
+    "approval",
 ];
 
 impl Clients {

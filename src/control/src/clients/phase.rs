@@ -19,6 +19,12 @@ pub enum Phase {
     Loading,
     /// Has loaded all that it asked for.
     Booted,
+    /// Says that Windows PE and its client run.
+    ClientStarted,
+    /// Says that it reaches the server from there.
+    NetworkUp,
+    /// Says that the image is on its disk.
+    ImageApplied,
     /// Says that it is done, or was sent to its own disk.
     Finished,
     /// Stopped short.
@@ -27,7 +33,7 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Silent,
         Self::Asked,
         Self::Offered,
@@ -36,6 +42,9 @@ impl Phase {
         Self::Queued,
         Self::Loading,
         Self::Booted,
+        Self::ClientStarted,
+        Self::NetworkUp,
+        Self::ImageApplied,
         Self::Finished,
         Self::Failed,
     ];
@@ -52,8 +61,19 @@ impl Phase {
             Self::Queued => "queued",
             Self::Loading => "loading",
             Self::Booted => "booted",
+            Self::ClientStarted => "client-started",
+            Self::NetworkUp => "network-up",
+            Self::ImageApplied => "image-applied",
             Self::Finished => "finished",
             Self::Failed => "failed",
         }
+    }
+
+    /// What runs on the machine says how far it is; what else it loads does not tell.
+    pub(super) const fn is_reported(self) -> bool {
+        matches!(
+            self,
+            Self::ClientStarted | Self::NetworkUp | Self::ImageApplied
+        )
     }
 }

@@ -178,7 +178,8 @@ impl Table {
         let by_ip = ip.and_then(|ip| self.by_ip.get(&ip).copied());
         // Whoever sends lines makes up no machines with them.
         if matches!(event.what, What::Said { .. }) {
-            return by_ip;
+            let by_mac = event.mac.and_then(|mac| self.by_mac.get(&mac).copied());
+            return by_mac.or(by_ip);
         }
         let Some(mac) = event.mac else {
             let ip = ip?;

@@ -4,7 +4,7 @@ use std::time::UNIX_EPOCH;
 
 use bootstorm_proto::dhcp::{Asker, ClientFacts};
 use bootstorm_proto::types::ClientArch;
-use bootstorm_telemetry::event::{Protocol, Reason, TransferId, What};
+use bootstorm_telemetry::event::{Milestone, Protocol, Reason, TransferId, What};
 
 use super::*;
 
@@ -115,7 +115,7 @@ fn a_boot_goes_through_its_phases() {
             None,
             i,
             What::Reported {
-                done: true,
+                milestone: Milestone::Finished,
                 text: "installed".into(),
             },
         ),
@@ -127,6 +127,27 @@ fn a_boot_goes_through_its_phases() {
             "loading", "loading", "loading", "loading", "finished"
         ]
     );
+}
+
+#[test]
+fn what_runs_on_a_machine_says_how_far_it_is_whatever_it_loads() {
+    let i = Some(ip(1));
+    let reported = |milestone| What::Reported {
+        milestone,
+        text: "".into(),
+    };
+    let seen = phases(vec![
+        event(0, Some(mac(1)), i, script("winpe")),
+        event(1, None, i, started(1, "winpe.wim", 9_000_000)),
+        event(2, None, i, reported(Milestone::ClientStarted)),
+        event(3, None, i, started(2, "install.wim", 9_000_000)),
+        event(4, None, i, reported(Milestone::ImageApplied)),
+        event(5, None, i, reported(Milestone::Failed)),
+        event(6, None, i, started(3, "install.wim", 9_000_000)),
+    ]);
+    let own = ["client-started", "client-started", "image-applied"];
+    assert_eq!(seen[2..5], own);
+    assert_eq!(seen[5..], ["failed", "loading"]);
 }
 
 #[test]

@@ -13,7 +13,8 @@ pub struct Step {
     /// When; the last time when it repeats.
     pub at: SystemTime,
     /// `asked`, `answered`, `silent`, `leased`, `queued`, `started`, `finished`, `broken`,
-    /// `refused`, `script`, `booted`, `said`, `approval`, `done` or `failed`.
+    /// `refused`, `script`, `booted`, `said`, `approval`, `client-started`, `network-up`,
+    /// `image-applied`, `done` or `failed`.
     pub kind: &'static str,
     /// Reason code.
     pub code: Option<&'static str>,

@@ -12,6 +12,6 @@ mod words;
 
 pub use key::Key;
 pub use menu::{Choice, Menu, MenuItem};
-pub use params::Params;
+pub use params::{Params, lines};
 pub use script::{Label, Script};
 pub use words::{Arguments, Setting, Unsafe, Url};

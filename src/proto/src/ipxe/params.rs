@@ -125,25 +125,45 @@ fn fill<T>(slot: &mut Option<T>, value: Option<T>) {
     }
 }
 
-/// Percent-decodes leniently: a `%` without two digits stands for itself. Control characters
-/// become spaces, other bytes that are not UTF-8 the replacement character; at most `max` bytes.
+/// A text of several lines out of a form: the last `max` bytes of the first value of that name,
+/// without control characters and empty lines. `name` is in lower case.
+#[must_use]
+pub fn lines(form: &[u8], name: &str, max: usize) -> Vec<String> {
+    let mut pairs = form.split(|byte| *byte == b'&').take(PAIRS_MAX);
+    let value = pairs.find_map(|pair| {
+        let end = pair.iter().position(|byte| *byte == b'=')?;
+        let (its, value) = pair.split_at(end);
+        let is_it = decode(its, NAME_MAX).eq_ignore_ascii_case(name);
+        is_it.then(|| value.get(1..).unwrap_or_default())
+    });
+    let bytes: Vec<u8> = unescaped(value.unwrap_or_default()).collect();
+    let end = bytes.get(bytes.len().saturating_sub(max)..);
+    let lines = end.unwrap_or_default().split(|byte| *byte == b'\n');
+    lines.map(cleaned).filter(|line| !line.is_empty()).collect()
+}
+
+/// Control characters become spaces, other bytes that are not UTF-8 the replacement character; at
+/// most `max` bytes.
 fn decode(text: &[u8], max: usize) -> String {
-    let mut bytes = Vec::with_capacity(text.len().min(max));
+    let bytes: Vec<u8> = unescaped(text).take(max).collect();
+    cleaned(&bytes)
+}
+
+/// Percent-decodes leniently: a `%` without two digits stands for itself.
+fn unescaped(text: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = text;
-    while let Some((&first, tail)) = rest.split_first() {
-        if bytes.len() >= max {
-            break;
-        }
-        rest = tail;
+    std::iter::from_fn(move || {
+        let (&first, tail) = rest.split_first()?;
         let escaped = (first == b'%')
             .then(|| tail.get(..2).and_then(hex))
             .flatten();
-        if escaped.is_some() {
-            rest = tail.get(2..).unwrap_or_default();
-        }
-        bytes.push(escaped.unwrap_or(first));
-    }
-    cleaned(&bytes)
+        rest = if escaped.is_some() {
+            tail.get(2..).unwrap_or_default()
+        } else {
+            tail
+        };
+        Some(escaped.unwrap_or(first))
+    })
 }
 
 /// Hexadecimal digits as text; what is none is nothing.
@@ -237,6 +257,15 @@ mod tests {
         assert_eq!(params.product.map(|p| p.len()), Some(VALUE_MAX));
         assert_eq!(params.asset.as_deref(), Some("\u{fffd}\u{fffd}"));
         assert_eq!(params.uuid, None);
+    }
+
+    #[test]
+    fn lines_are_the_end_of_a_text_and_harmless() {
+        let form = b"log2=no&LOG=first%0d%0asec%1bond%0A%0A%ff&log=no";
+        assert_eq!(lines(form, "log", 8192), ["first", "sec ond", "\u{fffd}"]);
+        assert_eq!(lines(form, "log", 8), ["c ond", "\u{fffd}"]);
+        assert_eq!(lines(b"log&log=", "log", 9), [""; 0]);
+        assert_eq!(lines(b"", "log", 9), [""; 0]);
     }
 
     #[test]

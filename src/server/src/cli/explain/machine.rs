@@ -277,6 +277,11 @@ fn stands(phase: &str, seen: &Value) -> Option<String> {
         "loading" if seen["stalled"] == true => "what it loads has stopped moving".to_owned(),
         "loading" => format!("it loads {}", of("entry")),
         "booted" => format!("it has loaded all of {}", of("entry")),
+        "client-started" => {
+            "Windows PE and its client run; it has not told of a network".to_owned()
+        }
+        "network-up" => "Windows PE runs and reaches this server".to_owned(),
+        "image-applied" => "the image is on its disk".to_owned(),
         "finished" => format!("it is done: {}", of("entry")),
         _ => return None,
     })
