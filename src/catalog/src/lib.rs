@@ -5,6 +5,7 @@
 //! that the server owns, named by its digest.
 #![deny(unsafe_code)]
 
+pub mod bcd;
 pub mod entry;
 pub mod kinds;
 #[expect(
