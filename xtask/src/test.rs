@@ -166,7 +166,13 @@ fn one(result: Result<()>) -> Result<Count> {
 
 /// Without root nothing is installed: what then is missing fails where it is needed.
 fn packages(_: &Arguments) -> Result<Count> {
-    let needs = [packages::BOOT, packages::STORE, packages::CLASSIFIER].concat();
+    let needs = [
+        packages::BOOT,
+        packages::STORE,
+        packages::WINDOWS,
+        packages::CLASSIFIER,
+    ]
+    .concat();
     if command::is_root() {
         return one(packages::install(&needs));
     }

@@ -86,6 +86,13 @@ pub const STORE: &[Need] = &[need(
     "a database server, which the tests of the store start",
 )];
 
+/// Judges of what is read and made for Windows.
+pub const WINDOWS: &[Need] = &[need(
+    "wimlib-imagex",
+    "wimtools",
+    "makes Windows images, and reads them beside the server",
+)];
+
 /// What building and linting the classifier takes. rustup's compiler has no library for its target.
 pub const CLASSIFIER: &[Need] = &[
     need(

@@ -17,10 +17,12 @@ const FLAG_XPRESS: u32 = 0x2_0000;
 const FLAG_LZX: u32 = 0x4_0000;
 const FLAG_LZMS: u32 = 0x8_0000;
 
+const RESOURCE_METADATA: u8 = 0x02;
 const RESOURCE_COMPRESSED: u8 = 0x04;
+const RESOURCE_SOLID: u8 = 0x10;
 
 /// Bytes of one entry of the lookup table.
-const LOOKUP_ENTRY: u64 = 50;
+pub(super) const LOOKUP_ENTRY: u64 = 50;
 
 /// The fields that matter, checked against the length of the file.
 #[derive(Debug)]
@@ -34,15 +36,17 @@ pub(super) struct Header {
     pub(super) parts: u16,
     pub(super) images: u32,
     pub(super) boot_index: u32,
+    pub(super) lookup: Resource,
     pub(super) xml: Resource,
+    pub(super) integrity: Resource,
 }
 
-/// Where something lies in the file.
+/// Where something lies in the file: `size` bytes there, `original` when unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Resource {
     pub(super) offset: u64,
     pub(super) size: u64,
-    original: u64,
+    pub(super) original: u64,
     flags: u8,
 }
 
@@ -81,7 +85,9 @@ impl Header {
             parts: u16_at(header, 42),
             images: u32_at(header, 44),
             boot_index: u32_at(header, 120),
+            lookup: Resource::at(header, 48),
             xml: Resource::at(header, 72),
+            integrity: Resource::at(header, 124),
         };
         parsed.check(header, len)?;
         Ok(parsed)
@@ -94,16 +100,15 @@ impl Header {
         if self.boot_index > self.images {
             return Err(WimError::BadHeader("boot index"));
         }
-        let lookup = Resource::at(header, 48);
+        let lookup = self.lookup;
         lookup.check("lookup table", len)?;
         self.xml.check("XML", len)?;
         Resource::at(header, 96).check("boot metadata", len)?;
-        Resource::at(header, 124).check("integrity table", len)?;
-        let plain = lookup.flags & RESOURCE_COMPRESSED == 0;
-        if plain && !lookup.size.is_multiple_of(LOOKUP_ENTRY) {
+        self.integrity.check("integrity table", len)?;
+        if !lookup.is_compressed() && !lookup.size.is_multiple_of(LOOKUP_ENTRY) {
             return Err(WimError::BadHeader("lookup table size"));
         }
-        if self.xml.flags & RESOURCE_COMPRESSED != 0 || self.xml.size != self.xml.original {
+        if self.xml.is_compressed() || self.xml.size != self.xml.original {
             return Err(WimError::BadXml("it is compressed"));
         }
         Ok(())
@@ -111,14 +116,47 @@ impl Header {
 }
 
 impl Resource {
-    fn at(header: &[u8; HEADER], at: usize) -> Self {
-        let word = u64_at(header, at);
+    /// Reads the 24 bytes at `at`, which must be there.
+    pub(super) fn at(bytes: &[u8], at: usize) -> Self {
+        let word = u64_at(bytes, at);
         Self {
             size: word & 0x00ff_ffff_ffff_ffff,
             flags: (word >> 56) as u8,
-            offset: u64_at(header, at + 8),
-            original: u64_at(header, at + 16),
+            offset: u64_at(bytes, at + 8),
+            original: u64_at(bytes, at + 16),
         }
+    }
+
+    pub(super) const fn is_metadata(&self) -> bool {
+        self.flags & RESOURCE_METADATA != 0
+    }
+
+    pub(super) const fn is_compressed(&self) -> bool {
+        self.flags & RESOURCE_COMPRESSED != 0
+    }
+
+    pub(super) const fn is_solid(&self) -> bool {
+        self.flags & RESOURCE_SOLID != 0
+    }
+
+    /// Its bytes as they lie in the file.
+    pub(super) fn bytes<'a>(
+        &self,
+        file: &'a [u8],
+        what: &'static str,
+    ) -> Result<&'a [u8], WimError> {
+        self.check(what, file.len() as u64)?;
+        let range = || {
+            let start = usize::try_from(self.offset).ok()?;
+            file.get(start..start.checked_add(usize::try_from(self.size).ok()?)?)
+        };
+        if self.size == 0 {
+            return Ok(&[]);
+        }
+        range().ok_or(WimError::BadOffset {
+            what,
+            offset: self.offset,
+        })
     }
 
     fn check(&self, what: &'static str, len: u64) -> Result<(), WimError> {
@@ -166,14 +204,14 @@ fn chunk_size(raw: u32) -> Result<u32, WimError> {
     }
 }
 
-fn u16_at(header: &[u8; HEADER], at: usize) -> u16 {
-    u16::from_le_bytes([header[at], header[at + 1]])
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn u32_at(header: &[u8; HEADER], at: usize) -> u32 {
-    u32::from_le_bytes(std::array::from_fn(|i| header[at + i]))
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
 }
 
-fn u64_at(header: &[u8; HEADER], at: usize) -> u64 {
-    u64::from_le_bytes(std::array::from_fn(|i| header[at + i]))
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
 }

@@ -1,14 +1,27 @@
 //! Windows images: what is inside a WIM file, and the menu entry that boots it through wimboot.
 
+mod bits;
 mod entry;
+mod error;
+mod file;
 mod header;
+mod integrity;
+mod lookup;
+mod lzx;
+mod resource;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod xml;
+mod xpress;
 
 pub(super) use entry::find;
+pub use error::WimError;
+pub use file::{CopyError, MAX_READ, WimFile};
+pub use integrity::Integrity;
+pub use tree::{FileTime, Node, Stream, Tree};
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,6 +29,7 @@ use std::fmt;
 use bootstorm_proto::types::Family;
 use bootstorm_telemetry::event::Reason;
 
+use error::CONVERT;
 use header::Header;
 
 /// Most images that one file may hold.
@@ -100,79 +114,16 @@ pub enum WimArch {
     Other(u64),
 }
 
-/// Why a file cannot be read as a WIM.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WimError {
-    /// The magic is missing.
-    #[error("this is no WIM file: it does not begin with MSWIM; copy the image again")]
-    NotWim,
-    /// The file ends before something that it points to.
-    #[error(
-        "the file is cut short: its {what} ends at byte {needs}, but there are {has}; copy it again, to the end"
-    )]
-    Truncated {
-        /// What is missing.
-        what: &'static str,
-        /// Bytes that there should be at least.
-        needs: u64,
-        /// Bytes that there are.
-        has: u64,
-    },
-    /// A tool was writing to the file when it was copied, or died while it did.
-    #[error(
-        "a tool is still writing to this file, or stopped half-way; finish that and copy it again"
-    )]
-    WriteInProgress,
-    /// A field of the header makes no sense.
-    #[error("the header is damaged ({0}); copy the image again")]
-    BadHeader(&'static str),
-    /// The header points to a place that cannot be.
-    #[error(
-        "the header is damaged: its {what} is said to be at byte {offset}; copy the image again"
-    )]
-    BadOffset {
-        /// What it points to.
-        what: &'static str,
-        /// Where it points.
-        offset: u64,
-    },
-    /// The XML is larger than any real image has.
-    #[error(
-        "the XML has {0} bytes, more than the 1 MiB that is read; the image is damaged or hostile"
-    )]
-    XmlTooLarge(u64),
-    /// The XML cannot be read.
-    #[error("the XML is damaged: {0}; copy the image again or export it anew")]
-    BadXml(&'static str),
-    /// More images than [`MAX_IMAGES`].
-    #[error("there are more than 1024 images in the file; the image is damaged or hostile")]
-    TooManyImages,
-}
-
-impl WimError {
-    /// Stable code, see docs/reference/reasons.md.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NotWim => "wim.not-a-wim",
-            Self::Truncated { .. } => "wim.truncated",
-            Self::WriteInProgress => "wim.write-in-progress",
-            Self::BadHeader(_) => "wim.bad-header",
-            Self::BadOffset { .. } => "wim.bad-offset",
-            Self::XmlTooLarge(_) => "wim.xml-too-large",
-            Self::BadXml(_) => "wim.bad-xml",
-            Self::TooManyImages => "wim.too-many-images",
-        }
-    }
-}
-
 impl Wim {
     /// Reads header and XML of a whole file. Never reads past the sizes that the header declares.
     ///
     /// # Errors
     /// [`WimError`].
     pub fn parse(file: &[u8]) -> Result<Self, WimError> {
-        let header = Header::parse(file)?;
+        Self::of(file, &Header::parse(file)?)
+    }
+
+    fn of(file: &[u8], header: &Header) -> Result<Self, WimError> {
         if header.xml.size > xml::MAX_XML {
             return Err(WimError::XmlTooLarge(header.xml.size));
         }
@@ -182,10 +133,7 @@ impl Wim {
         let mut images = if header.xml.size == 0 {
             Vec::new()
         } else {
-            let start = usize::try_from(header.xml.offset).unwrap_or(usize::MAX);
-            let bytes = file.get(start..).unwrap_or_default();
-            let size = usize::try_from(header.xml.size).unwrap_or(usize::MAX);
-            xml::parse(bytes.get(..size).ok_or(WimError::BadXml("it is missing"))?)?
+            xml::parse(header.xml.bytes(file, "XML")?)?
         };
         images.sort_by_key(|image| image.index);
         let in_order = (1..).zip(&images).all(|(n, image)| image.index == n);
@@ -256,27 +204,25 @@ impl Wim {
                 ),
             ));
         }
-        let convert =
-            "convert it first: wimlib-imagex export IN.esd 1 OUT.wim --compress=LZX --boot";
         if self.solid {
             return Err(reason(
                 "wim.solid",
-                format!("wimboot cannot read solid (ESD) files; {convert}"),
+                format!("wimboot cannot read solid (ESD) files; {CONVERT}"),
             ));
         }
         match self.compression {
             Compression::Lzms => Err(reason(
                 "wim.lzms",
-                format!("wimboot cannot read LZMS compression; {convert}"),
+                format!("wimboot cannot read LZMS compression; {CONVERT}"),
             )),
             Compression::Unknown(flags) => Err(reason(
                 "wim.unknown-compression",
-                format!("the header flags {flags:#x} name no single compression; {convert}"),
+                format!("the header flags {flags:#x} name no single compression; {CONVERT}"),
             )),
             Compression::Xpress | Compression::Lzx if self.chunk_size != 32_768 => Err(reason(
                 "wim.chunk-size",
                 format!(
-                    "wimboot reads chunks of 32768 bytes only, these have {}; {convert}",
+                    "wimboot reads chunks of 32768 bytes only, these have {}; {CONVERT}",
                     self.chunk_size
                 ),
             )),

@@ -50,7 +50,7 @@ pub(super) fn parse(utf16: &[u8]) -> Result<Vec<WimImage>, WimError> {
     }
 }
 
-fn decode(utf16: &[u8]) -> Result<String, WimError> {
+pub(super) fn decode(utf16: &[u8]) -> Result<String, WimError> {
     let body = utf16
         .strip_prefix(&[0xff, 0xfe])
         .ok_or(WimError::BadXml("no byte order mark"))?;
