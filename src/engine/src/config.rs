@@ -10,7 +10,7 @@ use bootstorm_telemetry::event::BootEvent;
 use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::Sender;
 
-use crate::handoff::{Ask, Decide, Question};
+use crate::handoff::{Ask, Decide, FileQuestion, Question};
 use crate::limits;
 use crate::pacing::PacingConfig;
 
@@ -130,6 +130,9 @@ pub struct Seams {
     /// DHCP clients about whom somebody else has to be asked; where there is nobody to ask, or the
     /// queue is full, they get no answer.
     pub questions: Option<Sender<Question>>,
+    /// Files to be made for machines that ask for them by TFTP; where there is nobody to ask they
+    /// are not found.
+    pub files: Option<Sender<FileQuestion>>,
     /// What happens to machines; dropped and counted when full.
     pub events: Sender<BootEvent>,
     /// Counted into by every worker.

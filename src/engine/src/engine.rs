@@ -71,6 +71,7 @@ struct Outfit {
     control: Arc<Control>,
     answers: Receiver<(crate::handoff::Ticket, bootstorm_proto::http::BootResponse)>,
     decided: Receiver<crate::handoff::DhcpTicket>,
+    files: Receiver<(crate::handoff::FileTicket, crate::handoff::MadeFile)>,
     sockets: Sockets,
     settings: Settings,
     style: bootstorm_proto::dhcp::Style,
@@ -239,13 +240,15 @@ fn equip<D: Driver>(mut driver: D, outfit: Outfit) -> io::Result<Worker<D>> {
         .asking(outfit.number, seams.questions.clone());
     let catalog = Arc::clone(&seams.catalog);
     let now = driver.now();
-    let tftp = TftpService::new(outfit.settings, &requests, catalog, reporter.clone(), now);
+    let tftp = TftpService::new(outfit.settings, &requests, catalog, reporter.clone(), now)
+        .asking(outfit.number, Arc::clone(&seams.decide), seams.files.clone());
     Ok(Worker {
         driver,
         roles,
         listeners,
         answers: outfit.answers,
         decided: outfit.decided,
+        files: outfit.files,
         gate: outfit.gate,
         reporter,
         strangers: Strangers::default(),

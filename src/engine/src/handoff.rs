@@ -1,9 +1,12 @@
 //! Where the data plane meets the rest: the decision, the questions, the answers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use bootstorm_catalog::File;
 use bootstorm_proto::dhcp::{Answer, ClientFacts};
 use bootstorm_proto::http::{BootRequest, BootResponse};
+use bootstorm_telemetry::event::Reason;
 use crossbeam_channel::{Sender, TrySendError};
 
 use crate::driver::Waker;
@@ -12,6 +15,12 @@ use crate::driver::Waker;
 pub trait Decide: Send + Sync + 'static {
     /// What a DHCP client boots.
     fn dhcp(&self, client: &ClientFacts) -> Answer;
+
+    /// Whether a file of this name, which the catalog does not have, may be made for the machine
+    /// that asks for it by TFTP. Nobody is asked about any other name.
+    fn makes(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 /// A request for the control plane.
@@ -48,6 +57,28 @@ pub struct DhcpTicket {
     pub(crate) number: u64,
 }
 
+/// A file that a machine asks for by TFTP, which is made for it.
+#[derive(Clone, Debug)]
+pub struct FileQuestion {
+    /// Whom to give it to.
+    pub ticket: FileTicket,
+    /// Its name, as asked for.
+    pub name: Box<str>,
+    /// The machine's address.
+    pub client: IpAddr,
+}
+
+/// Names the request that waits for a file. It waits for ten seconds at most, and goes when its
+/// machine asks for something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileTicket {
+    pub(crate) worker: u16,
+    pub(crate) number: u64,
+}
+
+/// The file, or why the machine gets none.
+pub type MadeFile = Result<Arc<File>, Reason>;
+
 /// Takes answers back to the workers that asked.
 #[derive(Clone, Debug)]
 pub struct Replies {
@@ -59,6 +90,7 @@ pub struct Replies {
 pub(crate) struct Lane {
     pub(crate) answers: Sender<(Ticket, BootResponse)>,
     pub(crate) decided: Sender<DhcpTicket>,
+    pub(crate) files: Sender<(FileTicket, MadeFile)>,
     pub(crate) waker: Waker,
 }
 
@@ -93,6 +125,17 @@ impl Replies {
     pub fn decided(&self, ticket: DhcpTicket) -> Result<(), AnswerDropped> {
         let lane = self.lane(ticket.worker)?;
         lane.decided.try_send(ticket)?;
+        lane.waker.wake();
+        Ok(())
+    }
+
+    /// Sends the file, or says why not, to the machine behind `ticket`. Never blocks.
+    ///
+    /// # Errors
+    /// [`AnswerDropped`] when the worker's queue is full or the engine has stopped.
+    pub fn made(&self, ticket: FileTicket, file: MadeFile) -> Result<(), AnswerDropped> {
+        let lane = self.lane(ticket.worker)?;
+        lane.files.try_send((ticket, file))?;
         lane.waker.wake();
         Ok(())
     }

@@ -26,6 +26,12 @@ pub(crate) const PARKED: usize = 1024;
 pub(crate) const PARKED_FOR: Duration = Duration::from_secs(10);
 /// Decisions that a worker has yet to look at: those for requests that are gone come too.
 pub(crate) const DECISIONS: usize = 4 * PARKED;
+/// TFTP requests that wait, in one worker, for files that are made elsewhere.
+pub(crate) const WAITING_FILES: usize = 1024;
+/// How long each waits at most: firmware repeats its request a few times meanwhile.
+pub(crate) const WAITS_FOR_FILE: Duration = Duration::from_secs(10);
+/// Made files that a worker has yet to send.
+pub(crate) const MADE_FILES: usize = 4 * WAITING_FILES;
 /// DHCP requests, with what became of them, that one worker tells in a second.
 pub(crate) const REQUESTS_TOLD: u32 = 2_000;
 /// The same at once, after a pause: a lab that is switched on is told whole.

@@ -12,7 +12,7 @@ use crossbeam_channel::Receiver;
 use crate::dhcp_service::{Datagram, DhcpService, Scope};
 use crate::driver::{Arrival, Driver, Event, ListenerId, Reader, SocketId};
 use crate::gate::{Gate, Passed, Service};
-use crate::handoff::{DhcpTicket, Ticket};
+use crate::handoff::{DhcpTicket, FileTicket, MadeFile, Ticket};
 use crate::http_service::{Ends, HttpService, ListenerKind};
 use crate::limits;
 use crate::report::Reporter;
@@ -65,6 +65,7 @@ pub(crate) struct Worker<D: Driver> {
     pub(crate) listeners: Vec<(ListenerId, ListenerKind)>,
     pub(crate) answers: Receiver<(Ticket, BootResponse)>,
     pub(crate) decided: Receiver<DhcpTicket>,
+    pub(crate) files: Receiver<(FileTicket, MadeFile)>,
     pub(crate) gate: Gate,
     pub(crate) reporter: Reporter,
     pub(crate) strangers: Strangers,
@@ -106,6 +107,9 @@ impl<D: Driver> Worker<D> {
         }
         while let Ok(ticket) = self.decided.try_recv() {
             self.dhcp.decided(&mut self.driver, ticket);
+        }
+        while let Ok((ticket, file)) = self.files.try_recv() {
+            self.tftp.made(&mut self.driver, ticket, file, now);
         }
         self.dhcp.timeout(&mut self.driver, now);
         self.tftp.timeout(&mut self.driver, now);

@@ -2,6 +2,8 @@
 
 #[path = "worker_tests/cold.rs"]
 mod cold;
+#[path = "worker_tests/making.rs"]
+mod making;
 #[path = "worker_tests/paced.rs"]
 mod paced;
 #[path = "worker_tests/parked.rs"]
@@ -81,6 +83,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
         decide: Arc::new(Bios),
         asks,
         questions: None,
+        files: None,
         events: events.clone(),
         metrics: Arc::clone(&metrics),
         tls: None,
@@ -90,6 +93,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
     let pxe = driver.attach(host(1, 4011));
     let (_, answers) = bounded(1);
     let (_, decided) = bounded(1);
+    let (_, files) = bounded(1);
     let settings = Settings {
         max_window: 64u32.try_into().unwrap(),
         max_block: 1468u32.try_into().unwrap(),
@@ -112,6 +116,7 @@ fn lab(seed: u64, weather: Weather, length: usize, ports: Option<Vec<u16>>) -> L
         listeners: vec![(ListenerId(0), ListenerKind::Http)],
         answers,
         decided,
+        files,
         gate: Gate::new(&gate, 0),
         reporter: reporter.clone(),
         strangers: Strangers::default(),

@@ -65,6 +65,7 @@ impl Lab {
             decide: Arc::new(Nobody),
             asks,
             questions: None,
+            files: None,
             events,
             metrics: Arc::clone(&metrics),
             tls: None,

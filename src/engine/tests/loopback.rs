@@ -94,6 +94,7 @@ fn seams(content: &[u8]) -> (Seams, Receiver<BootEvent>, Receiver<Ask>) {
         decide: Arc::new(Everything),
         asks,
         questions: None,
+        files: None,
         events,
         metrics: Arc::new(Metrics::new()),
         tls: None,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use memmap2::{Advice, Mmap};
+use memmap2::{Advice, Mmap, MmapMut};
 
 use guard::Guard;
 pub use residency::CHUNK;
@@ -67,6 +67,33 @@ impl Mapping {
                 device: meta.dev(),
                 inode: meta.ino(),
                 written: (meta.mtime(), meta.mtime_nsec()),
+            }),
+        })
+    }
+
+    /// Bytes that were made in memory, to be served as a file is. They have no copy on a disk.
+    ///
+    /// # Errors
+    /// The system has no memory for them.
+    pub fn of_bytes(bytes: &[u8]) -> io::Result<Self> {
+        let map = if bytes.is_empty() {
+            None
+        } else {
+            let mut map = MmapMut::map_anon(bytes.len())?;
+            map.copy_from_slice(bytes);
+            Some(map.make_read_only()?)
+        };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                guard: Guard::new(map.as_deref().unwrap_or_default()),
+                residency: Residency::new(bytes.len() as u64),
+                uses: AtomicU64::new(0),
+                map,
+                file: None,
+                origin: PathBuf::new(),
+                device: 0,
+                inode: 0,
+                written: (0, 0),
             }),
         })
     }
@@ -195,7 +222,7 @@ impl Mapping {
         self.shared.file.as_ref().map(AsFd::as_fd)
     }
 
-    /// The copy that is mapped.
+    /// The copy that is mapped; an empty path for bytes that were made in memory.
     #[must_use]
     pub fn origin(&self) -> &Path {
         &self.shared.origin
@@ -323,6 +350,18 @@ mod tests {
             mapping.unlock();
             assert!(!mapping.is_pinned());
         }
+    }
+
+    #[test]
+    fn bytes_made_in_memory_are_read_like_a_file_and_never_condemned() {
+        let bytes: Vec<u8> = (0..3 << 20).map(|n| (n / 7) as u8).collect();
+        let mapping = Mapping::of_bytes(&bytes).unwrap();
+        assert!(*mapping == *bytes && mapping.verify());
+        assert_eq!(mapping.range(7..14), Some(&[1; 7][..]));
+        assert_eq!(mapping.first_cold(0..u64::MAX, Instant::now()), None);
+        assert!(mapping.read_in(0..bytes.len() as u64).is_ok());
+        assert!(mapping.file().is_none());
+        assert!(Mapping::of_bytes(&[]).unwrap().is_empty());
     }
 
     #[test]

@@ -72,11 +72,13 @@ impl Opened {
             let waker = Waker::new().map_err(|source| EngineError::Driver { driver, source })?;
             let (answers, inbox) = bounded(limits::ANSWERS);
             let (tell_decided, decided) = bounded(limits::DECISIONS);
+            let (make, files) = bounded(limits::MADE_FILES);
             let control = Arc::new(Control::default());
             let gate = Gate::new(&engine.gate, number);
             lanes.push(Lane {
                 answers,
                 decided: tell_decided,
+                files: make,
                 waker: waker.clone(),
             });
             let outfit = Outfit {
@@ -86,6 +88,7 @@ impl Opened {
                 control: Arc::clone(&control),
                 answers: inbox,
                 decided,
+                files,
                 sockets,
                 settings,
                 style: config.style.clone(),

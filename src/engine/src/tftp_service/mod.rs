@@ -2,7 +2,9 @@
 
 mod clients;
 mod data_ports;
+mod making;
 mod paced;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,11 +30,16 @@ use crate::read_in::ReadIns;
 use crate::report::{Reporter, transfer_id};
 use crate::wheel::Wheel;
 use clients::Clients;
+use making::Maker;
 use paced::Paced;
+use waiting::Waiting;
 
 const RRQ: [u8; 2] = [0, 1];
 const ACK: [u8; 2] = [0, 4];
 const ERROR: [u8; 2] = [0, 5];
+
+/// Reason code of a file that is not there.
+const NOT_FOUND: &str = "tftp.not-found";
 
 /// What a worker's TFTP grants.
 #[derive(Clone, Debug)]
@@ -58,6 +65,8 @@ pub(crate) struct TftpService {
     wheel: Wheel,
     read_ins: ReadIns<(u32, TransferId)>,
     pacing: Arc<Pacing>,
+    maker: Option<Maker>,
+    waiting: Waiting,
     draining: bool,
 }
 
@@ -104,6 +113,8 @@ impl TftpService {
             requests: requests.iter().map(|(socket, _)| *socket).collect(),
             transfers: Slab::with_capacity(limits::TRANSFERS),
             wheel: Wheel::new(now),
+            maker: None,
+            waiting: Waiting::default(),
             draining: false,
         }
     }
@@ -150,7 +161,8 @@ impl TftpService {
 
     /// When [`TftpService::timeout`] is to be called next.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.wheel.next()
+        let dues = [self.wheel.next(), self.waiting.next_timeout()];
+        dues.into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -163,6 +175,7 @@ impl TftpService {
             let output = active.transfer.handle_timeout(now);
             self.carry_out(driver, slot, output, now);
         }
+        self.give_up(driver, now);
     }
 
     /// A cold range was read in, or could not be: those who wait for it go on.
@@ -189,6 +202,7 @@ impl TftpService {
     /// Takes no more requests.
     pub(crate) fn drain(&mut self) {
         self.draining = true;
+        self.waiting.clear();
     }
 
     /// Transfers under way.
@@ -210,18 +224,44 @@ impl TftpService {
             return;
         }
         let parsed = ReadRequest::parse(bytes);
-        let name = parsed.as_ref().ok().map(|request| request.file);
-        let begun = match &parsed {
-            Ok(request) => self.begin(driver, socket, &arrival, request, now),
+        let found = match &parsed {
+            Ok(request) => match self.find(request.file) {
+                Err(missing) => {
+                    match self.ask(socket, &arrival, bytes, request.file, missing, now) {
+                        Ok(()) => return,
+                        Err(refusal) => Err(refusal),
+                    }
+                }
+                found => found,
+            },
             Err(refusal) => Err(refusal.clone()),
+        };
+        self.answer(driver, socket, &arrival, &parsed, found, now);
+    }
+
+    /// Begins the transfer of a file, or says why not.
+    fn answer<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        socket: SocketId,
+        arrival: &Arrival,
+        parsed: &Result<ReadRequest<'_>, Refusal>,
+        file: Result<Arc<File>, Refusal>,
+        now: Instant,
+    ) {
+        let begun = match (parsed, file) {
+            (Ok(request), Ok(file)) => self.begin(driver, socket, arrival, request, file, now),
+            (_, Err(refusal)) => Err(refusal),
+            (Err(refusal), _) => Err(refusal.clone()),
         };
         match begun {
             Ok(Some((slot, output))) => self.carry_out(driver, slot, output, now),
             Ok(None) => {}
             Err(refusal) => {
-                send_packet(driver, socket, &arrival, &refusal.encode());
+                send_packet(driver, socket, arrival, &refusal.encode());
                 self.reporter.metrics.tftp.refused(refusal.reason);
-                self.tell_refused(&arrival, name, refusal.reason, refusal.text);
+                let name = parsed.as_ref().ok().map(|request| request.file);
+                self.tell_refused(arrival, name, refusal.reason, refusal.text);
             }
         }
     }
@@ -234,9 +274,9 @@ impl TftpService {
         requests: SocketId,
         arrival: &Arrival,
         request: &ReadRequest<'_>,
+        file: Arc<File>,
         now: Instant,
     ) -> Result<Option<(u32, Output)>, Refusal> {
-        let file = self.find(request.file)?;
         let machine = arrival.source.ip();
         if file.len() >= limits::QUEUES_FROM
             && let Turn::Later(place) = self.pacing.ask(machine, now)
@@ -247,11 +287,7 @@ impl TftpService {
             return Ok(None);
         }
         if self.transfers.len() >= limits::TRANSFERS {
-            return Err(Refusal::new(
-                error_code::UNDEFINED,
-                "tftp.busy",
-                "the server has as many transfers as it takes: try again",
-            ));
+            return Err(busy());
         }
         if !self.clients.may_begin(machine) {
             return Err(Refusal::new(
@@ -309,7 +345,7 @@ impl TftpService {
             )),
             Err(_) => Err(Refusal::new(
                 error_code::NOT_FOUND,
-                "tftp.not-found",
+                NOT_FOUND,
                 format!("no such file: {name}"),
             )),
         }
@@ -476,6 +512,14 @@ impl Active {
         };
         send(driver, self.socket, &self.arrival, payload);
     }
+}
+
+fn busy() -> Refusal {
+    Refusal::new(
+        error_code::UNDEFINED,
+        "tftp.busy",
+        "the server has as many transfers as it takes: try again",
+    )
 }
 
 /// Tells the transfer what may leave now, if there is any limit.

@@ -88,6 +88,7 @@ impl Lab {
             decide: Arc::new(Nobody),
             asks,
             questions: None,
+            files: None,
             events,
             metrics: Arc::clone(&metrics),
             tls: Some(tls),

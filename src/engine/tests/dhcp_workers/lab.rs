@@ -82,6 +82,7 @@ impl Lab {
             decide: Arc::<Same>::clone(&same),
             asks: bounded(1).0,
             questions,
+            files: None,
             events: told,
             metrics: Arc::clone(&metrics),
             tls: None,

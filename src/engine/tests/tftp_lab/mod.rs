@@ -60,6 +60,7 @@ impl Lab {
             decide: Arc::new(Nobody),
             asks: bounded(1).0,
             questions: None,
+            files: None,
             events: told,
             metrics: Arc::clone(&metrics),
             tls: None,

@@ -176,6 +176,7 @@ impl Bench {
             decide: Arc::new(Nobody),
             asks,
             questions: None,
+            files: None,
             events,
             metrics: Arc::clone(&metrics),
             tls: Some(tls),
