@@ -53,6 +53,7 @@ impl Decide for Bios {
             file: "undionly.kpxe".into(),
             server: None,
             delay: 0,
+            windows: None,
         }
     }
 }

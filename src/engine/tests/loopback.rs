@@ -26,6 +26,7 @@ impl Decide for Everything {
             file: "undionly.kpxe".into(),
             server: None,
             delay: 0,
+            windows: None,
         }
     }
 }

@@ -59,6 +59,7 @@ impl Offer<'_> {
                 file: file.into(),
                 server,
                 delay,
+                windows: None,
             },
             Err(Refusal { code, text }) => Answer::Silent {
                 code,

@@ -66,6 +66,7 @@ fn run(input: &[u8]) {
         file: "http://10.0.0.1/boot/snponly.efi".into(),
         server: None,
         delay: 0,
+        windows: None,
     };
     let mut buf = [0; REPLY_MAX];
     if let Ok(reply) = request.reply(&answer, &style, &mut buf) {

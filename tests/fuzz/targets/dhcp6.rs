@@ -17,6 +17,7 @@ fuzz_target!(|datagram: &[u8]| {
             file: "tftp://[fd99::2]/boot/snponly.efi".into(),
             server: None,
             delay: 0,
+            windows: None,
         };
         let mut buf = [0; v6::REPLY_MAX];
         if let Ok(reply) = request.reply(&answer, &Style::default(), &mut buf) {

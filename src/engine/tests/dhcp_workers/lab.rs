@@ -46,6 +46,7 @@ impl Decide for Same {
             file: "undionly.kpxe".into(),
             server: None,
             delay: 0,
+            windows: None,
         }
     }
 }

@@ -106,6 +106,8 @@ fn answered(answer: &Answer) -> Value {
             file,
             server,
             delay,
+            // Who knows the names can ask for the files.
+            windows: _,
         } => json!({
             "boots": **file,
             "server": server.map(|server| server.to_string()),

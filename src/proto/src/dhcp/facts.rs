@@ -106,6 +106,16 @@ pub(super) fn beginning(option: &[u8]) -> OptionBytes {
     option.iter().copied().take(OPTION_MAX).collect()
 }
 
+/// Files that are made for one machine, by the paths that it asks TFTP for. iPXE and HTTP firmware
+/// are not told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowsFiles {
+    /// Its boot configuration data (option 252).
+    pub store: String,
+    /// Its variables for Configuration Manager (option 243).
+    pub variables: Option<String>,
+}
+
 /// The decision, as far as DHCP goes. Cheap to clone: one that was made serves many requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -118,6 +128,8 @@ pub enum Answer {
         /// Seconds that the machine must have been asking before it is offered anything; 0 for
         /// machines that are known. It does not hold for those that have chosen this server.
         delay: u16,
+        /// Where Windows' boot manager finds what is made for the machine, if it boots that.
+        windows: Option<Arc<WindowsFiles>>,
     },
     /// A boot program of Windows ([`ClientFacts::wds`]) is to do this; nobody else is answered so.
     Wds(WdsAction),

@@ -20,7 +20,7 @@ mod style;
 pub mod v6;
 mod wds;
 
-pub use facts::{Answer, Asker, ClientFacts, OptionBytes, Phase};
+pub use facts::{Answer, Asker, ClientFacts, OptionBytes, Phase, WindowsFiles};
 pub use ipxe::feature_names;
 pub use packet::{MESSAGE_MAX, MessageType};
 pub use pxe::{BootItem, NetworkInterface};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayString;
 
-use super::facts::{Answer, Asker, ClientFacts, Phase};
+use super::facts::{Answer, Asker, ClientFacts, Phase, WindowsFiles};
 use super::packet::{MessageType, ReplyHeader, Writer, code};
 use super::pxe::{self, VendorOptions};
 use super::request::{Exchange, Reply, Request};
@@ -26,6 +26,7 @@ pub(super) fn reply(
         file,
         server,
         delay,
+        windows,
         action,
     } = decided(answer)?;
     check_delay(request.facts(), delay)?;
@@ -40,6 +41,7 @@ pub(super) fn reply(
         content.boot = None;
     }
     content.wds = request.facts().wds.map(|_| action);
+    content.windows = windows.filter(|_| request.facts().asker == Asker::Firmware);
     let len = content
         .write(request, buf)
         .and_then(|len| if len <= limit { Ok(len) } else { Err(len) });
@@ -66,6 +68,8 @@ struct Content<'a> {
     ipxe: IpxeOption,
     /// For a boot program of Windows: what it does instead of loading the file, if not that.
     wds: Option<Option<&'a WdsAction>>,
+    /// Said beside the file.
+    windows: Option<&'a WindowsFiles>,
 }
 
 impl<'a> Content<'a> {
@@ -84,6 +88,7 @@ impl<'a> Content<'a> {
             named: true,
             ipxe: IpxeOption::Absent,
             wds: None,
+            windows: None,
         };
         match request.facts().asker {
             Asker::HttpFirmware => http_boot::shape(&mut content.class, &mut content.named),
@@ -158,6 +163,9 @@ impl<'a> Content<'a> {
                 IpxeOption::Url => writer.option(code::IPXE, file),
                 IpxeOption::NoPxeDhcp => writer.option(code::IPXE, &ipxe::no_pxedhcp()),
             }
+            if let Some(windows) = self.windows {
+                wds::write_files(&mut writer, windows);
+            }
         }
         if let Some(action) = self.wds {
             wds::write(&mut writer, action);
@@ -179,6 +187,7 @@ pub(super) struct Boot<'a> {
     pub(super) file: &'a str,
     pub(super) server: Option<Ipv4Addr>,
     pub(super) delay: u16,
+    pub(super) windows: Option<&'a WindowsFiles>,
     /// What a boot program of Windows does instead; then there is no file.
     pub(super) action: Option<&'a WdsAction>,
 }
@@ -189,16 +198,19 @@ pub(super) fn decided(answer: &Answer) -> Result<Boot<'_>, Why> {
             file,
             server,
             delay,
+            windows,
         } => Ok(Boot {
             file,
             server: *server,
             delay: *delay,
+            windows: windows.as_deref(),
             action: None,
         }),
         Answer::Wds(action) => Ok(Boot {
             file: "",
             server: None,
             delay: 0,
+            windows: None,
             action: Some(action),
         }),
         Answer::Later => Err(Why::Undecided),

@@ -1,5 +1,6 @@
-//! What Windows' boot programs say and are told in option 250: the second request of wdsnbp (BIOS)
-//! and wdsmgfw (UEFI), by which they wait for approval or go to another server.
+//! What Windows' boot programs say and are told: option 250 of the second request of wdsnbp (BIOS)
+//! and wdsmgfw (UEFI), by which they wait for approval or go to another server, and the options that
+//! name files.
 //!
 //! A list of items, each a number, a length and a value, big-endian, behind the last one 0xff
 //! (`WdsBp.h` of the Windows SDK). A DHCP client that is none of these programs may use the number
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
+use super::facts::WindowsFiles;
 use super::packet::{Writer, code};
 use crate::types::ClientArch;
 
@@ -87,6 +89,8 @@ impl WdsRequest {
 /// Item numbers.
 mod item {
     pub(super) const ARCH: u8 = 1;
+    /// Of option 243, which is a list of its own.
+    pub(super) const VARIABLES: u8 = 1;
     pub(super) const ACTION: u8 = 2;
     pub(super) const POLL_INTERVAL: u8 = 3;
     pub(super) const POLL_COUNT: u8 = 4;
@@ -137,6 +141,17 @@ pub(super) fn write(writer: &mut Writer<'_>, next: Option<&WdsAction>) {
         }
     }
     writer.option(code::WDS, &items.finish());
+}
+
+/// Writes where the boot manager finds what is made for the machine: the store's path in option 252
+/// with a NUL, and that of the variables as item 1 of Configuration Manager's option 243.
+pub(super) fn write_files(writer: &mut Writer<'_>, files: &WindowsFiles) {
+    writer.text(code::BOOT_STORE, files.store.as_bytes());
+    if let Some(variables) = &files.variables {
+        let mut items = Items::default();
+        items.put(item::VARIABLES, variables.as_bytes());
+        writer.option(code::VARIABLES, &items.0);
+    }
 }
 
 /// A list being written; what one option has no room for is left out.

@@ -98,5 +98,6 @@ pub(crate) fn boot(facts: &ClientFacts) -> Answer {
         file: file.into(),
         server: None,
         delay: 0,
+        windows: None,
     }
 }

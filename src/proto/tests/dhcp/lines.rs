@@ -78,6 +78,7 @@ fn line_03_the_file_may_lie_on_another_tftp_server() {
         file: "a/b.0".into(),
         server: Some(OTHER),
         delay: 0,
+        windows: None,
     };
     let told = tell(&request, &answer, &Style::default()).unwrap();
     assert_eq!(told.siaddr, OTHER);
@@ -312,6 +313,7 @@ fn line_10_a_url_too_long_for_the_header_stands_in_the_option_alone() {
             file: format!("http://10.99.0.2/{}", "x".repeat(len - 17)).into(),
             server: None,
             delay: 0,
+            windows: None,
         };
         tell(&request, &answer, &Style::default())
     };
@@ -362,6 +364,7 @@ fn line_13_answers_wait_for_the_delay_but_not_for_machines_that_chose_us() {
         file: "x".into(),
         server: None,
         delay,
+        windows: None,
     };
     let tell = |ask: &Ask, delay| {
         let told = tell(&ask.read().unwrap(), &answer(delay), &Style::default());
@@ -460,6 +463,7 @@ fn a_decided_silence_and_an_impossible_file_send_nothing() {
             file: file.into(),
             server: None,
             delay: 0,
+            windows: None,
         };
         let silence = tell(&request, &answer, &Style::default()).unwrap_err();
         assert_eq!(silence.code(), "dhcp.bad-file");
@@ -473,6 +477,7 @@ fn replies_keep_to_the_size_that_the_machine_takes() {
         file: "x".repeat(len).into(),
         server: None,
         delay: 0,
+        windows: None,
     };
     let told = tell(&request, &answer(100), &Style::default()).unwrap();
     assert!(told.bytes.len() <= 548);

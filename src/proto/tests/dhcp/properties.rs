@@ -147,7 +147,12 @@ proptest! {
             ask = if data.is_empty() { ask.without(code) } else { ask.option(code, data) };
         }
         let request = ask.read().unwrap();
-        let answer = Answer::Boot { file: file.as_str().into(), server: None, delay: 0 };
+        let answer = Answer::Boot {
+            file: file.as_str().into(),
+            server: None,
+            delay: 0,
+            windows: None,
+        };
         let mut buf = [0; REPLY_MAX];
         let reply = request.reply(&answer, &Style::default(), &mut buf).unwrap();
         let message = Message::new(&buf[..reply.len]).unwrap();

@@ -1,8 +1,9 @@
 //! The second request of Windows' boot programs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bootstorm_proto::dhcp::{Answer, Style, WdsAction};
+use bootstorm_proto::dhcp::{Answer, Style, WdsAction, WindowsFiles};
 use bootstorm_proto::types::ClientArch;
 
 use crate::packets::{Ask, GUID, SERVER, tell};
@@ -64,8 +65,42 @@ fn wds_06_all_bits_of_secs_are_harmless_where_a_machine_has_chosen_us() {
         file: "x".into(),
         server: None,
         delay: 60,
+        windows: None,
     };
     assert!(tell(&request, &answer, &Style::default()).is_ok());
     let early = wdsmgfw().secs(0).read().unwrap();
     assert!(tell(&early, &answer, &Style::default()).is_ok());
+}
+
+#[test]
+fn wds_20_the_boot_manager_is_told_where_its_store_and_its_variables_are() {
+    let name = |end| format!("\\SMSTemp\\7.{{00010203-0405-0607-0809-0A0B0C0D0E0F}}.boot.{end}");
+    let answer = |variables: Option<String>| Answer::Boot {
+        file: "winpe.wim/bootmgfw.efi".into(),
+        server: None,
+        delay: 0,
+        windows: Some(Arc::new(WindowsFiles {
+            store: name("bcd"),
+            variables,
+        })),
+    };
+    let store = format!("{}\0", name("bcd"));
+    let bios = Ask::discover(0);
+    for ask in [wdsmgfw(), Ask::boot_service(7), bios] {
+        let request = ask.read().unwrap();
+        let told = tell(&request, &answer(None), &Style::default()).unwrap();
+        assert_eq!(told.get(252), Some(store.as_bytes()));
+        assert!(!told.has(243));
+        let told = tell(&request, &answer(Some(name("var"))), &Style::default()).unwrap();
+        let path = name("var");
+        let item = [&[1, path.len() as u8], path.as_bytes()].concat();
+        assert_eq!(told.get(243), Some(&item[..]));
+    }
+    // The file comes from port 4011, and so does the rest.
+    let offer = Ask::discover(7).read().unwrap();
+    let told = tell(&offer, &answer(None), &Style::default()).unwrap();
+    assert!(!told.has(252) && !told.has(67));
+    let ipxe = Ask::discover(7).ipxe().read().unwrap();
+    let told = tell(&ipxe, &answer(None), &Style::default()).unwrap();
+    assert!(!told.has(252) && told.has(67));
 }

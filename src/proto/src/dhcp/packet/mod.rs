@@ -37,7 +37,9 @@ pub(super) mod code {
     pub(crate) const MACHINE_ID: u8 = 97;
     pub(crate) const VENDOR: u8 = 43;
     pub(crate) const IPXE: u8 = 175;
+    pub(crate) const VARIABLES: u8 = 243;
     pub(crate) const WDS: u8 = 250;
+    pub(crate) const BOOT_STORE: u8 = 252;
 }
 
 /// Option 53 (RFC 2132, section 9.6).
