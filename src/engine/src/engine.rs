@@ -240,8 +240,11 @@ fn equip<D: Driver>(mut driver: D, outfit: Outfit) -> io::Result<Worker<D>> {
         .asking(outfit.number, seams.questions.clone());
     let catalog = Arc::clone(&seams.catalog);
     let now = driver.now();
-    let tftp = TftpService::new(outfit.settings, &requests, catalog, reporter.clone(), now)
-        .asking(outfit.number, Arc::clone(&seams.decide), seams.files.clone());
+    let tftp = TftpService::new(outfit.settings, &requests, catalog, reporter.clone(), now).asking(
+        outfit.number,
+        Arc::clone(&seams.decide),
+        seams.files.clone(),
+    );
     Ok(Worker {
         driver,
         roles,

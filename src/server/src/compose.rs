@@ -359,6 +359,7 @@ impl Privileged {
             decide: Arc::new(Decision(Arc::clone(&shared.policy))),
             asks: ask,
             questions: Some(question),
+            files: None,
             events: shared.events.clone(),
             tls: Some(resolving_config(shared.authority.resolver(), options)?),
             metrics: Arc::clone(&shared.metrics),
