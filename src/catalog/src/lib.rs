@@ -17,7 +17,7 @@ pub mod path;
 pub mod problem;
 pub mod snapshot;
 
-pub use entry::{Entry, EntryKind};
+pub use entry::{Content, Entry, EntryKind, Injected, Made};
 pub use kinds::wim;
 pub use mapping::Mapping;
 pub use problem::Problem;

@@ -15,11 +15,13 @@ use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::Sender;
 
 use crate::admission::Open;
+use crate::handed::Handed;
 use crate::{Admission, Approvals, Authority, Boots, Clients, Consult, History, Machines};
 use boot::Page;
 
 mod boot;
 mod desk;
+mod files;
 mod report;
 
 /// Answers the boot endpoint's requests.
@@ -33,6 +35,7 @@ pub struct BootPages {
     boots: Boots,
     history: History,
     tokens: Tokens,
+    handed: Handed,
     consult: Arc<dyn Consult>,
     events: Sender<BootEvent>,
     metrics: Arc<Metrics>,
@@ -79,6 +82,7 @@ impl BootPages {
             boots: seams.boots,
             history: seams.history,
             tokens: seams.tokens,
+            handed: Handed::default(),
             consult: seams.consult,
             events: seams.events,
             metrics: seams.metrics,
@@ -96,7 +100,12 @@ impl BootPages {
     fn respond(&self, request: &BootRequest) -> Page {
         let path = collapsed(&request.path);
         let is_fetched = matches!(request.method, Method::Get | Method::Head);
-        Page::Ready(match path.to_ascii_lowercase().as_str() {
+        let lower = path.to_ascii_lowercase();
+        if lower.starts_with(files::FOLDER) {
+            let below = path.get(files::FOLDER.len()..).unwrap_or_default();
+            return self.file(request, below);
+        }
+        Page::Ready(match lower.as_str() {
             "/boot" | "/2pxe/boot" | "/autoexec.ipxe" => return self.boot(request),
             "/boot/report" => self.report(request),
             "/" if is_fetched && is_ipxe(request) => return self.boot(request),

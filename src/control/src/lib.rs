@@ -14,6 +14,7 @@ mod consult;
 mod decisions;
 mod error;
 mod files;
+mod handed;
 mod history;
 pub mod import;
 pub mod machines;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use bootstorm_catalog::Catalog;
+use bootstorm_catalog::{Catalog, Snapshot};
 use bootstorm_config::{Banned, LocalBoot};
 use bootstorm_proto::dhcp::{Answer, Asker, ClientFacts};
 use bootstorm_proto::types::{MacAddress, MachineGuid};
@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod explained;
+mod made;
 
 /// How soon a script asks again whose remote providers have not answered.
 const UNDECIDED: Duration = Duration::from_secs(2);
@@ -114,6 +115,12 @@ impl Policy {
     pub fn set_ports(&self, ports: Ports) {
         self.ports.store(Arc::new(ports));
         self.versions.raise_all();
+    }
+
+    /// The ports that were really bound.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        **self.ports.load()
     }
 
     /// Tells the names of interfaces by their index.
@@ -249,16 +256,24 @@ impl Policy {
     #[must_use]
     pub fn asks(&self, facts: &Facts) -> bool {
         let is_ipxe = facts.asker == Some(Asker::Ipxe);
-        self.rules.load().asks_machines && is_ipxe && !facts.asked && !facts.tells_of_ipxe()
+        let would_tell = is_ipxe && !facts.asked && !facts.tells_of_ipxe();
+        would_tell && (self.rules.load().asks_machines || self.makes_files())
     }
 
     /// What the script of a machine does that this was decided for: its names become entries of the
     /// catalog.
     #[must_use]
     pub fn plan(&self, decision: &Decision, facts: &Facts) -> BootPlan {
+        self.query(facts, |rules, query| {
+            let catalog = self.catalog.snapshot();
+            self.planned(rules, &catalog, decision, query)
+        })
+    }
+
+    /// What a machine's query to providers and to the catalog is made of.
+    fn query<T>(&self, facts: &Facts, use_it: impl FnOnce(&Rules, &Query<'_>) -> T) -> T {
         let facts = &*self.completed(facts);
         let rules = self.rules.load();
-        let catalog = self.catalog.snapshot();
         let mut identity = rules.identity.identify(facts, &self.duplicates);
         let now = SystemTime::now();
         let machine = self.machine(&rules, &mut identity, now);
@@ -270,7 +285,17 @@ impl Policy {
             standing: standing.as_ref(),
             now,
         };
-        let plan = resolve::plan(&rules, &catalog, &decision.outcome, &query);
+        use_it(&rules, &query)
+    }
+
+    fn planned(
+        &self,
+        rules: &Rules,
+        catalog: &Snapshot,
+        decision: &Decision,
+        query: &Query<'_>,
+    ) -> BootPlan {
+        let plan = resolve::plan(rules, catalog, &decision.outcome, query);
         let is_required = matches!(&decision.outcome, Outcome::Serve(plan) if plan.required);
         plan.asked_first(&rules.policy.prompt, decision.known, is_required)
     }

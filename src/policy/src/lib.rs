@@ -35,6 +35,7 @@ mod trail;
 mod urls;
 mod version;
 mod wds;
+mod winpe;
 
 pub use answers::{Answered, Answers, MachineKey};
 pub use approvals::{ApprovalTable, Standing};
@@ -53,3 +54,4 @@ pub use token::{BootId, TokenError, Tokens};
 pub use told::Decided;
 pub use urls::Urls;
 pub use version::{BiosVersion, version_lt};
+pub use winpe::{MadeFile, Origin};

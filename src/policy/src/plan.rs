@@ -184,6 +184,23 @@ impl BootPlan {
         Self::Ask(question, Box::new(self))
     }
 
+    /// The machine boots this entry, or a person at it may choose it.
+    #[must_use]
+    pub(crate) fn leads_to(&self, id: &str) -> bool {
+        match self {
+            Self::Entry(choice) => choice.entry.id == id,
+            Self::Menu(menu) => menu.choices.iter().any(|choice| choice.entry.id == id),
+            Self::Pages(pages) => {
+                let mut items = pages.pages.iter().flat_map(|page| &page.items);
+                items.any(|item| matches!(&item.does, Does::Boot(plan) if plan.leads_to(id)))
+            }
+            Self::Ask(_, plan) => plan.leads_to(id),
+            // Whoever wrote it names what it loads.
+            Self::Script(_) => true,
+            Self::Local | Self::Wait(_) | Self::Refer(_) | Self::Refuse(_) => false,
+        }
+    }
+
     /// Short name for events and logs: an entry's id, a template's name, `menu`, `local`, `wait`,
     /// `referral` or `refuse`.
     #[must_use]

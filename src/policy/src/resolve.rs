@@ -24,7 +24,7 @@ pub(crate) fn plan(
     query: &Query<'_>,
 ) -> BootPlan {
     let facts = query.facts;
-    let known = || facts.to_json(query.identity, query.machine.map(Arc::as_ref));
+    let known = || unfilled(query);
     let plan = match outcome {
         Outcome::Serve(plan) => plan,
         Outcome::Silent(reason) => return BootPlan::Refuse(reason.clone()),
@@ -108,6 +108,19 @@ fn item(
         }
         BootChoice::NamedMenu(_) | BootChoice::Wait | BootChoice::Refuse => None,
     }
+}
+
+/// What is known of a machine, with what its plan gives it.
+pub(crate) fn known(query: &Query<'_>, outcome: &Outcome) -> serde_json::Value {
+    match outcome {
+        Outcome::Serve(plan) => filled(unfilled(query), plan),
+        Outcome::Silent(_) => filled(unfilled(query), &Plan::default()),
+    }
+}
+
+fn unfilled(query: &Query<'_>) -> serde_json::Value {
+    let machine = query.machine.map(Arc::as_ref);
+    query.facts.to_json(query.identity, machine)
 }
 
 /// What templates are filled in with: the machine's own values go behind those of its plan.

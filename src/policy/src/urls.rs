@@ -9,6 +9,8 @@ use bootstorm_config::Scheme;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Urls {
     base: String,
+    /// The same place over TLS, where it is known.
+    secure: Option<String>,
     token: Option<String>,
 }
 
@@ -29,7 +31,7 @@ impl Urls {
         if port != usual {
             let _ = write!(base, ":{port}");
         }
-        Self { base, token: None }
+        Self::at(base)
     }
 
     /// URLs on the way that a request came: the `Host` that it asked for, which also holds behind
@@ -39,9 +41,35 @@ impl Urls {
         let scheme = if secure { Scheme::Https } else { Scheme::Http };
         if is_authority(host) {
             let base = format!("{}://{}", scheme.name(), host.to_ascii_lowercase());
-            return Self { base, token: None };
+            return Self::at(base);
         }
         Self::new(scheme, &plain(local.ip()).to_string(), local.port())
+    }
+
+    /// The same of a server that answers over TLS at this port of the same host.
+    #[must_use]
+    pub fn with_https(self, port: Option<u16>) -> Self {
+        let host = self.base.split_once("://").map_or("", |(_, rest)| rest);
+        let host = match host.rfind(':') {
+            // The last colon of an IPv6 address stands inside of its brackets.
+            Some(colon) if !host.ends_with(']') => host.get(..colon).unwrap_or(host),
+            _ => host,
+        };
+        let host = host.trim_matches(['[', ']']);
+        let secure = if self.base.starts_with("https://") {
+            Some(self.base.clone())
+        } else {
+            port.map(|port| Self::new(Scheme::Https, host, port).base)
+        };
+        Self { secure, ..self }
+    }
+
+    fn at(base: String) -> Self {
+        Self {
+            base,
+            secure: None,
+            token: None,
+        }
     }
 
     /// The URLs of one boot: those of the machine's own pages carry its token.
@@ -73,6 +101,16 @@ impl Urls {
         self.own_page("/boot/report")
     }
 
+    /// Where the machine gets a file of an entry that is made for it.
+    #[must_use]
+    pub fn file(&self, entry: &str, name: &str) -> String {
+        let mut path = String::from("/boot/file/");
+        percent_encode(entry, &mut path);
+        path.push('/');
+        percent_encode(name, &mut path);
+        self.own_page(&path)
+    }
+
     fn own_page(&self, path: &str) -> String {
         let base = &self.base;
         match &self.token {
@@ -85,6 +123,12 @@ impl Urls {
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// The same over TLS; `None` where this server has no TLS that is known of.
+    #[must_use]
+    pub fn secure_base(&self) -> Option<&str> {
+        self.secure.as_deref()
     }
 
     /// URL of a file below the images folder.
@@ -160,6 +204,23 @@ mod tests {
         assert_eq!(urls.boot(), "http://h/boot?token=0a%261");
         assert_eq!(urls.report(), "http://h/boot/report?token=0a%261");
         assert_eq!(urls.image("x"), "http://h/images/x");
+    }
+
+    #[test]
+    fn the_secure_place_is_the_same_host_at_another_port() {
+        let secure = |base: &str, port| {
+            let urls = Urls::at(base.to_owned()).with_https(port);
+            urls.secure_base().map(str::to_owned)
+        };
+        let own = |base, wanted: &str| {
+            assert_eq!(secure(base, Some(8050)).as_deref(), Some(wanted));
+        };
+        own("http://boot.lan:8080", "https://boot.lan:8050");
+        own("http://boot.lan", "https://boot.lan:8050");
+        own("http://[2001:db8::1]:80", "https://[2001:db8::1]:8050");
+        own("http://[2001:db8::1]", "https://[2001:db8::1]:8050");
+        own("https://boot.lan:9999", "https://boot.lan:9999");
+        assert_eq!(secure("http://boot.lan", None), None);
     }
 
     #[test]

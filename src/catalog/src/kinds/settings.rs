@@ -18,6 +18,21 @@ pub(crate) struct Settings {
     pub(crate) families: Option<Vec<Family>>,
     pub(crate) hidden: bool,
     pub(crate) index: Option<u32>,
+    pub(crate) winpe: WinPe,
+}
+
+/// The table `[winpe]`: what is made for each machine that boots a Windows PE.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct WinPe {
+    /// What is known of the machine is injected.
+    pub(crate) parameters: bool,
+}
+
+impl Default for WinPe {
+    fn default() -> Self {
+        Self { parameters: true }
+    }
 }
 
 #[derive(Deserialize)]
@@ -29,6 +44,8 @@ struct Wire {
     #[serde(default)]
     hidden: bool,
     index: Option<toml::Spanned<u32>>,
+    #[serde(default)]
+    winpe: WinPe,
 }
 
 impl Settings {
@@ -93,6 +110,7 @@ impl Diagnosis<'_> {
 fn check(wire: Wire, diagnosis: &mut Diagnosis<'_>) -> Settings {
     let mut settings = Settings {
         hidden: wire.hidden,
+        winpe: wire.winpe,
         ..Settings::default()
     };
     if let Some(title) = wire.title {

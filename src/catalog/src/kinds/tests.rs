@@ -221,8 +221,10 @@ fn a_wim_boots_through_wimboot_with_the_files_of_its_sibling_folder() {
         (wim.as_str(), *index, wimboot.as_str()),
         ("WinPE.wim", 1, "boot/wimboot")
     );
-    let names: Vec<_> = inject.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["tool.efi", "vmlinuz", "winpeshl.ini"]);
+    let names: Vec<_> = inject.iter().map(|file| file.name.as_str()).collect();
+    let made = ["bootstorm.json", "bootstorm.ini", "ca.crt"];
+    assert_eq!(names[..3], made);
+    assert_eq!(names[3..], ["tool.efi", "vmlinuz", "winpeshl.ini"]);
     assert_eq!(codes(&snapshot), ["wim.inject-name"; 4]);
 }
 
@@ -244,7 +246,7 @@ fn more_injected_files_than_wimboot_takes_are_left_out_and_named() {
             .iter()
             .filter(|c| **c == "wim.inject-count")
             .count(),
-        8
+        8 + 3
     );
 }
 

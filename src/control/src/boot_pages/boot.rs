@@ -9,10 +9,12 @@ use bootstorm_proto::http::{BootRequest, BootResponse, Method};
 use bootstorm_proto::ipxe::Params;
 use bootstorm_telemetry::event::{Reason, What};
 
+use super::files::FileAsked;
 use super::{BootPages, ip, is_ipxe, protocol, text};
 use crate::Place;
 use crate::approvals::asks;
 use crate::boots::{Arrival, Number, Turn, Who};
+use crate::handed::Makings;
 use crate::history::sighting;
 
 /// A machine that waits for its turn asks again after this time.
@@ -41,6 +43,8 @@ pub(super) enum Waits {
     Asked(Facts),
     /// People have to be asked to let it in.
     Admitted(Facts),
+    /// Remote providers have to be asked, for a file that is made of what they say.
+    File(Facts, FileAsked),
     /// The machine is to boot something once, and nobody has taken the order yet.
     Ordered(Order),
 }
@@ -109,6 +113,10 @@ impl BootPages {
         for _ in 0..STEPS_MAX {
             let page = match waits {
                 Waits::Ordered(order) => return self.take(request, order).await,
+                Waits::File(facts, asked) => {
+                    let decision = self.consult.decide(&facts).await;
+                    return self.made(request, &facts, &decision, &asked);
+                }
                 Waits::Asked(facts) => {
                     let decision = self.consult.decide(&facts).await;
                     self.decided(request, facts, decision)
@@ -242,6 +250,10 @@ impl BootPages {
     ) -> BootResponse {
         let plan = self.policy.plan(decision, facts);
         self.policy.tell_script(facts, decision, &plan);
+        if let Some(boot) = boot {
+            let (facts, decision) = (facts.clone(), decision.clone());
+            self.handed.put(boot, Makings { facts, decision });
+        }
         self.hand_out(request, facts, &plan, boot)
     }
 
@@ -298,9 +310,24 @@ impl BootPages {
         }
     }
 
-    /// The URLs of this boot; those of a machine that is known by nothing carry no token.
     fn urls(&self, request: &BootRequest, facts: &Facts, boot: Option<BootId>) -> Urls {
-        let urls = Urls::of_request(&request.host, request.local, request.secure);
+        self.urls_of(request, facts, boot, None)
+    }
+
+    /// The URLs of this boot, with the token that the machine has or a new one; those of a machine
+    /// that is known by nothing carry none.
+    pub(super) fn urls_of(
+        &self,
+        request: &BootRequest,
+        facts: &Facts,
+        boot: Option<BootId>,
+        token: Option<&str>,
+    ) -> Urls {
+        let urls = Urls::of_request(&request.host, request.local, request.secure)
+            .with_https(self.policy.ports().https);
+        if let Some(token) = token {
+            return urls.with_token(token);
+        }
         let identity = self.policy.identify(facts);
         if identity.is_unknown() {
             return urls;

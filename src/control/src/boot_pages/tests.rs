@@ -18,6 +18,7 @@ use super::*;
 use crate::Place;
 use crate::clients::Hear as _;
 
+mod files;
 mod own;
 mod report;
 mod waiting;
@@ -45,8 +46,14 @@ fn lab_in(data: TempDir) -> Lab {
         program: "tool.efi".to_owned(),
         args: String::new(),
     };
+    let entries = vec![Entry::new("tool", "Tool", kind)];
+    lab_of(data, Snapshot::new([], entries))
+}
+
+/// The same server with other entries.
+fn lab_of(data: TempDir, snapshot: Snapshot) -> Lab {
     let catalog = Arc::new(Catalog::default());
-    catalog.publish(Snapshot::new([], vec![Entry::new("tool", "Tool", kind)]));
+    catalog.publish(snapshot);
     let rules = Rules::from(&Config::for_user());
     let policy = Arc::new(Policy::new(rules, Ports::default(), catalog));
     let seen = |what| BootEvent {

@@ -1,7 +1,7 @@
 //! The steps that boot an entry of the catalog.
 
-use bootstorm_catalog::EntryKind;
-use bootstorm_proto::ipxe::{Arguments, Unsafe};
+use bootstorm_catalog::{Content, EntryKind, Injected};
+use bootstorm_proto::ipxe::{Arguments, Unsafe, Url};
 use bootstorm_proto::types::Family;
 
 use super::Writer;
@@ -25,7 +25,7 @@ impl Writer<'_> {
                 inject,
                 wimboot,
                 args,
-            } => self.wim(wim, *index, inject, wimboot, args),
+            } => self.wim(&choice.entry.id, (wim, *index), inject, wimboot, args),
             EntryKind::Efi { program, args } => self.efi(program, args),
             EntryKind::Iso { image } => self.iso(image, choice.memdisk.as_deref()),
         };
@@ -63,9 +63,9 @@ impl Writer<'_> {
 
     fn wim(
         &mut self,
-        wim: &str,
-        index: u32,
-        inject: &[(String, String)],
+        id: &str,
+        (wim, index): (&str, u32),
+        inject: &[Injected],
         wimboot: &str,
         args: &str,
     ) -> Result<(), Unsafe> {
@@ -81,10 +81,13 @@ impl Writer<'_> {
         self.step(&format!("Loading {wimboot}"));
         self.script.kernel_named("wimboot", &url, &arguments);
         self.or_failed();
-        for (name, path) in inject {
-            let url = self.url(path)?;
-            self.step(&format!("Loading {path}"));
-            self.script.initrd_file(name, &url)?;
+        for file in inject {
+            let url = match &file.content {
+                Content::File(path) => self.url(path)?,
+                Content::Made(_) => self.own_file(id, &file.name)?,
+            };
+            self.step(&format!("Loading {}", file.name));
+            self.script.initrd_file(&file.name, &url)?;
             self.or_failed();
         }
         let url = self.url(wim)?;
@@ -93,6 +96,20 @@ impl Writer<'_> {
         self.or_failed();
         self.boot(wim);
         Ok(())
+    }
+
+    /// Where the machine gets a file that is made for it. It says who it is: the token in the URL
+    /// is that machine's alone.
+    fn own_file(&self, entry: &str, name: &str) -> Result<Url, Unsafe> {
+        let url = Url::new(&self.urls.file(entry, name))?;
+        let url = match self.machine.mac {
+            Some(mac) => url.with_query("mac", &mac.to_string()),
+            None => url,
+        };
+        Ok(match self.machine.guid {
+            Some(guid) => url.with_query("uuid", &guid.to_string()),
+            None => url,
+        })
     }
 
     fn efi(&mut self, program: &str, args: &str) -> Result<(), Unsafe> {

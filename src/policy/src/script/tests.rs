@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use bootstorm_catalog::{Entry, EntryKind};
+use bootstorm_catalog::{Content, Entry, EntryKind, Injected, Made};
 use bootstorm_config::Scheme;
 use bootstorm_proto::types::{ClientArch, Family, MacAddress};
 use proptest::prelude::*;
@@ -45,7 +45,16 @@ fn wim() -> Choice {
         EntryKind::Wim {
             wim: "winpe.wim".to_owned(),
             index: 2,
-            inject: vec![("winpeshl.ini".to_owned(), "winpe/winpeshl.ini".to_owned())],
+            inject: vec![
+                Injected {
+                    name: "bootstorm.json".to_owned(),
+                    content: Content::Made(Made::Json),
+                },
+                Injected {
+                    name: "winpeshl.ini".to_owned(),
+                    content: Content::File("winpe/winpeshl.ini".to_owned()),
+                },
+            ],
             wimboot: "boot/wimboot".to_owned(),
             args: String::new(),
         },
@@ -226,7 +235,7 @@ fn what_cannot_be_written_leads_to_the_reason() {
     assert!(!script.contains("\nkernel"));
     let mut wim = wim();
     if let EntryKind::Wim { inject, .. } = &mut wim.entry.kind {
-        inject[0].0 = "a b.ini".to_owned();
+        inject[0].name = "a b.ini".to_owned();
     }
     assert!(boot(wim, Family::X64).contains("[policy.unsafe-value] the file name"));
 }

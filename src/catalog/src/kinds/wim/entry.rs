@@ -3,15 +3,9 @@
 use bootstorm_proto::types::Family;
 use bootstorm_telemetry::event::Reason;
 
-use super::{Wim, WimImage};
+use super::{Wim, WimImage, inject};
 use crate::kinds::{Candidate, Listing, Settings, boot_families, one_line, stem};
-use crate::{Entry, EntryKind, File, Problem};
-
-/// wimboot takes names of this length at most.
-const MAX_INJECT_NAME: usize = 31;
-
-/// wimboot takes 63 files; the image itself is one of them.
-const MAX_INJECT: usize = 62;
+use crate::{Entry, EntryKind, File};
 
 /// Finds every .wim file that is no boot program.
 pub(crate) fn find(listing: &Listing<'_>, out: &mut Vec<Candidate>) {
@@ -23,7 +17,7 @@ pub(crate) fn find(listing: &Listing<'_>, out: &mut Vec<Candidate>) {
 fn candidate(listing: &Listing<'_>, file: &File) -> Candidate {
     let (settings, mut problems) = listing.settings(&file.path);
     let wimboot = choose_wimboot(listing, file, &settings);
-    let (inject, more) = inject(listing, stem(&file.path));
+    let (inject, more) = inject::files(listing, stem(&file.path), &settings.winpe);
     problems.extend(more);
     let copying = listing.is_pending_below(stem(&file.path));
     let (index, families, unbootable) = match &wimboot {
@@ -105,45 +99,5 @@ fn wrong_wimboot(image: &WimImage) -> Reason {
     Reason {
         code: "catalog.no-wimboot",
         text: text.into(),
-    }
-}
-
-/// The files of the folder that has the image's name.
-fn inject(listing: &Listing<'_>, folder: &str) -> (Vec<(String, String)>, Vec<Problem>) {
-    let mut files = Vec::new();
-    let mut problems = Vec::new();
-    for file in listing.below(folder) {
-        let Some(name) = file.path.get(folder.len() + 1..) else {
-            continue;
-        };
-        if name.eq_ignore_ascii_case("image.toml") {
-            continue;
-        }
-        if let Some(why) = unfit(name) {
-            problems.push(Problem::new(&*file.path, "wim.inject-name", why));
-        } else if files.len() == MAX_INJECT {
-            problems.push(Problem::new(
-                &*file.path,
-                "wim.inject-count",
-                "wimboot takes 62 files beside the image; this one is left out",
-            ));
-        } else {
-            files.push((name.to_owned(), file.path.to_string()));
-        }
-    }
-    (files, problems)
-}
-
-fn unfit(name: &str) -> Option<&'static str> {
-    if name.contains('/') {
-        Some("files are injected into System32 itself; one in a folder is left out")
-    } else if name.chars().count() > MAX_INJECT_NAME {
-        Some("wimboot takes names of 31 characters at most; this file is left out")
-    } else if !name.bytes().all(|b| b.is_ascii_graphic()) {
-        Some("wimboot takes names of plain ASCII without spaces; this file is left out")
-    } else if name.to_ascii_lowercase().ends_with(".wim") {
-        Some("wimboot would boot a second .wim file instead; it is left out")
-    } else {
-        None
     }
 }

@@ -5,6 +5,7 @@ mod entry;
 mod error;
 mod file;
 mod header;
+mod inject;
 mod integrity;
 mod lookup;
 mod lzx;
