@@ -87,11 +87,18 @@ pub const STORE: &[Need] = &[need(
 )];
 
 /// Judges of what is read and made for Windows.
-pub const WINDOWS: &[Need] = &[need(
-    "wimlib-imagex",
-    "wimtools",
-    "makes Windows images, and reads them beside the server",
-)];
+pub const WINDOWS: &[Need] = &[
+    need(
+        "wimlib-imagex",
+        "wimtools",
+        "makes Windows images, and reads them beside the server",
+    ),
+    need(
+        "hivexml",
+        "libhivex-bin",
+        "reads the boot stores that are made here",
+    ),
+];
 
 /// What building and linting the classifier takes. rustup's compiler has no library for its target.
 pub const CLASSIFIER: &[Need] = &[

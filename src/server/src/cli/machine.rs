@@ -19,6 +19,7 @@ use super::live::{Live, Refused};
 use super::{ConfigArgs, EXIT_FAILURE, EXIT_USAGE};
 use approvals::Requests;
 use history::Past;
+pub(super) use print::json as print_json;
 use print::{Format, print};
 
 /// Machines that are asked for at a time.

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod bcd;
 mod check;
 mod doctor;
 mod explain;
@@ -60,6 +61,8 @@ enum Command {
     Machine(machine::MachineArgs),
     /// Test ports, privileges, io_uring, XDP, certificates, images and other servers
     Doctor(doctor::DoctorArgs),
+    /// Make boot configuration stores for Windows PE, and print any
+    Bcd(bcd::BcdArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -98,6 +101,7 @@ impl Cli {
             Command::Explain(args) => explain::run(&args),
             Command::Machine(args) => machine::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Bcd(args) => bcd::run(&args),
             Command::Completions { shell } => {
                 clap_complete::generate(
                     shell,

@@ -87,7 +87,7 @@ fn row(machine: &Value) -> [String; 8] {
 }
 
 /// Prints what the API said.
-pub(super) fn json(out: &mut impl Write, machines: &[Value]) -> io::Result<()> {
+pub(in crate::cli) fn json(out: &mut impl Write, machines: &[Value]) -> io::Result<()> {
     let text = serde_json::to_string_pretty(machines)?;
     // JSON leaves the control characters beyond ASCII as they are; some terminals obey them.
     let is_harmful = |c: char| c.is_control() && c != '\n';
