@@ -11,8 +11,16 @@ use crate::{tools, workspace};
 
 const VERSION: &str = "0.20.2";
 
-/// The workspaces that something shipped comes from.
-const MANIFESTS: [&str; 2] = ["Cargo.toml", "ebpf/Cargo.toml"];
+/// The workspaces that something shipped comes from, and where they run if that is not what
+/// deny.toml says.
+const MANIFESTS: [(&str, &[&str]); 3] = [
+    ("Cargo.toml", &[]),
+    ("ebpf/Cargo.toml", &[]),
+    (
+        "src/winpe/Cargo.toml",
+        &["--target", "x86_64-pc-windows-gnu"],
+    ),
+];
 
 /// Installs cargo-deny into the build folder when it is not there, and lets it check.
 pub(crate) fn check() -> Result<Count> {
@@ -20,18 +28,19 @@ pub(crate) fn check() -> Result<Count> {
         Ok(program) => program,
         Err(error) => return Ok(Count::skipped(&error)),
     };
-    for manifest in MANIFESTS {
+    for (manifest, target) in MANIFESTS {
         println!("{manifest}");
-        check_one(&program, manifest)?;
+        check_one(&program, manifest, target)?;
     }
     Ok(Count::passed())
 }
 
-fn check_one(program: &Path, manifest: &str) -> Result<()> {
+fn check_one(program: &Path, manifest: &str, target: &[&str]) -> Result<()> {
     let run = |checks: &[&str]| {
         let mut deny = Command::new(program);
         deny.current_dir(workspace::root())
             .args(["--all-features", "--manifest-path", manifest])
+            .args(target)
             .args(["--config", "deny.toml", "check"])
             .args(checks);
         deny

@@ -14,6 +14,7 @@ mod peers;
 mod test;
 mod tidy;
 mod tools;
+mod winpe;
 mod workspace;
 
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Task {
     E2e(e2e::Arguments),
     /// Rebuild the classifier and compare it with the committed object, or write that
     Ebpf(ebpf::Arguments),
+    /// Build the client that runs in Windows PE
+    Winpe(winpe::Arguments),
     /// Show the main job: a real UEFI machine and 200 simulated ones boot in a test network (root)
     Demo(demo::Arguments),
     /// Cut the packets of real firmware out of captures into tests/fixtures
@@ -53,6 +56,7 @@ fn main() -> Result<ExitCode> {
         Task::Test(arguments) => test::run(&arguments),
         Task::E2e(arguments) => e2e::run(&arguments),
         Task::Ebpf(arguments) => ebpf::run(&arguments),
+        Task::Winpe(arguments) => winpe::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Fixtures(arguments) => fixtures::run(&arguments),
         Task::Fuzz(arguments) => fuzz::main(&arguments),

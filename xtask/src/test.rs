@@ -9,7 +9,7 @@ use bootstorm_e2e::cases;
 use bootstorm_e2e::{command, packages};
 
 use crate::e2e::{self, Count, Programs};
-use crate::{deny, docs, ebpf, fuzz, tidy, workspace};
+use crate::{deny, docs, ebpf, fuzz, tidy, winpe, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -78,6 +78,11 @@ const STEPS: &[Step] = &[
         name: "kernel",
         about: "the classifier in the kernel and its loader, in namespaces",
         run: kernel,
+    },
+    Step {
+        name: "winpe",
+        about: "the client for Windows PE, built, and run under Wine against a real server",
+        run: winpe::check,
     },
     Step {
         name: "rustdoc",
@@ -171,6 +176,8 @@ fn packages(_: &Arguments) -> Result<Count> {
         packages::STORE,
         packages::WINDOWS,
         packages::CLASSIFIER,
+        packages::WINPE,
+        packages::WINE,
     ]
     .concat();
     if command::is_root() {
@@ -187,7 +194,7 @@ fn packages(_: &Arguments) -> Result<Count> {
 }
 
 fn format(_: &Arguments) -> Result<Count> {
-    for manifest in ["Cargo.toml", "ebpf/Cargo.toml"] {
+    for manifest in ["Cargo.toml", "ebpf/Cargo.toml", "src/winpe/Cargo.toml"] {
         pass(workspace::cargo().args(["fmt", "--all", "--check", "--manifest-path", manifest]))?;
     }
     Ok(Count::passed())
@@ -216,13 +223,17 @@ fn rustdoc(_: &Arguments) -> Result<Count> {
     ))
 }
 
-/// Counts the tests themselves; their output is shown as it comes.
 fn tests(arguments: &Arguments, packages: &[&str]) -> Result<Count> {
     let mut cargo = workspace::cargo();
     cargo
         .args(["test", "--quiet", "--no-fail-fast"])
-        .args(packages)
-        .stdout(Stdio::piped());
+        .args(packages);
+    counted(arguments, &mut cargo)
+}
+
+/// Counts the tests themselves; their output is shown as it comes.
+pub(crate) fn counted(arguments: &Arguments, cargo: &mut Command) -> Result<Count> {
+    cargo.stdout(Stdio::piped());
     if arguments.require {
         // What a test skips without it, such as its half with PostgreSQL, fails.
         cargo.env("CI", "true");
@@ -238,7 +249,7 @@ fn tests(arguments: &Arguments, packages: &[&str]) -> Result<Count> {
     }
     let status = child.wait()?;
     if !status.success() && count.failed == 0 {
-        bail!("{} ended with {status}", command::shown(&cargo));
+        bail!("{} ended with {status}", command::shown(cargo));
     }
     Ok(count)
 }
@@ -285,7 +296,7 @@ fn firmware(arguments: &Arguments) -> Result<Count> {
     )
 }
 
-fn pass(command: &mut Command) -> Result<()> {
+pub(crate) fn pass(command: &mut Command) -> Result<()> {
     let status = command
         .status()
         .with_context(|| format!("cannot run {}", command::shown(command)))?;

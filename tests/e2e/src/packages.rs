@@ -119,6 +119,31 @@ pub const CLASSIFIER: &[Need] = &[
     ),
 ];
 
+/// What building the client for Windows PE takes.
+pub const WINPE: &[Need] = &[
+    need("/usr/bin/rustc", "rustc-web", "the compiler of the client"),
+    need(
+        "/usr/lib/rustlib/src/rust/library/Cargo.lock",
+        "rust-web-src",
+        "the source of its standard library",
+    ),
+    need(
+        "x86_64-w64-mingw32-gcc",
+        "gcc-mingw-w64-x86-64",
+        "links programs for Windows",
+    ),
+];
+
+/// What linting it takes besides, and running it where there is no Windows.
+pub const WINE: &[Need] = &[
+    need(
+        "/usr/bin/clippy-driver",
+        "rust-web-clippy",
+        "the lints of the client's compiler",
+    ),
+    need("/usr/lib/wine/wine64", "wine64", "runs the client"),
+];
+
 const fn need(program: &'static str, package: &'static str, why: &'static str) -> Need {
     Need {
         program,

@@ -1,0 +1,363 @@
+//! The client for Windows PE, under Wine, against the whole program: `cargo xtask test winpe` builds
+//! the client and runs this.
+
+#![expect(clippy::unwrap_used, reason = "what a test stands on fails the test")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const MAC: &str = "52:54:00:99:00:01";
+const WINE: &str = "/usr/lib/wine/wine64";
+const WINESERVER: &str = "/usr/lib/wine/wineserver";
+
+/// A server with HTTPS.
+struct Server {
+    process: Child,
+    http: String,
+    https: String,
+    web: String,
+    folder: TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Server {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("images")).unwrap();
+        let off = ["dhcp", "pxe", "dhcp6", "tftp", "syslog"];
+        let off = off.map(|name| format!("{name} = \"off\"\n")).concat();
+        let on = ["http", "https", "web"];
+        let on = on
+            .map(|name| format!("{name} = \"127.0.0.1:0\"\n"))
+            .concat();
+        let templates = folder.path().join("templates");
+        fs::create_dir(&templates).unwrap();
+        fs::write(templates.join("winpe.ipxe"), "chain {{ urls.report }}\n").unwrap();
+        let text = format!(
+            "images = \"images\"\ndata = \"data\"\n[listen]\n{on}{off}[boot]\ntemplates = \
+             \"templates\"\n[[rule]]\nboot = \"script:winpe.ipxe\"\n"
+        );
+        let config = folder.path().join("bootstorm.toml");
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bootstorm"));
+        command.args(["serve", "--workers", "1", "--xdp", "off", "--config"]);
+        let command = command.arg(&config).stdout(Stdio::piped());
+        let mut process = command.stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let lines = lines.map_while(Result::ok);
+        let lines: Vec<String> = lines.take_while(|line| line != "ready").collect();
+        let address = |name: &str| {
+            let begin = format!("listening {name} ");
+            let line = lines.iter().find_map(|line| line.strip_prefix(&begin));
+            line.unwrap_or_else(|| panic!("{name}: {lines:?}"))
+                .to_owned()
+        };
+        Self {
+            http: address("http"),
+            https: address("https"),
+            web: address("web"),
+            process,
+            folder,
+        }
+    }
+
+    fn get(&self, address: &str, path: &str, header: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{header}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        body.to_owned()
+    }
+
+    /// The token of a boot of the machine.
+    fn token(&self) -> String {
+        let path = format!("/boot?mac={MAC}&arch=x86_64&platform=efi");
+        let script = self.get(&self.http, &path, "User-Agent: iPXE/1.21.1\r\n");
+        let (_, token) = script.split_once("token=").unwrap();
+        token.chars().take_while(char::is_ascii_hexdigit).collect()
+    }
+
+    /// The machine, as the API shows it once it is so: the table takes events in a moment later.
+    fn machine(&self, is_so: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..300 {
+            let machine = self.shown();
+            if is_so(&machine) {
+                return machine;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        panic!("{:#}", self.shown());
+    }
+
+    fn shown(&self) -> Value {
+        let token = fs::read_to_string(self.folder.path().join("data/admin.token")).unwrap();
+        let header = format!("Authorization: Bearer {}\r\n", token.trim());
+        let path = format!("/api/v1/clients/{MAC}");
+        serde_json::from_str(&self.get(&self.web, &path, &header)).unwrap()
+    }
+
+    /// What a machine finds beside its client.
+    fn instructions(&self) -> Value {
+        json!({
+            "version": 1,
+            "server": format!("https://{}", self.https),
+            "token": self.token(),
+            "mac": MAC,
+            "entry": "winpe",
+            "ca": self.get(&self.http, "/ca.crt", ""),
+            "patience": 60,
+        })
+    }
+}
+
+/// Kinds and texts of a machine's steps that are its own reports, and the lines that it said.
+fn steps(machine: &Value) -> (Vec<(String, String)>, Vec<String>) {
+    let word = |step: &Value, name: &str| step[name].as_str().unwrap().to_owned();
+    let all = machine["timeline"].as_array().unwrap();
+    let reports = [
+        "client-started",
+        "network-up",
+        "image-applied",
+        "done",
+        "failed",
+    ];
+    let reported = all
+        .iter()
+        .map(|step| (word(step, "kind"), word(step, "text")))
+        .filter(|(kind, _)| reports.contains(&kind.as_str()))
+        .collect();
+    let said = all.iter().filter(|step| step["kind"] == "said");
+    (reported, said.map(|step| word(step, "text")).collect())
+}
+
+/// What Windows calls a certificate in its stores.
+fn thumbprint(pem: &Path) -> String {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["x509", "-noout", "-fingerprint", "-sha1", "-in"]);
+    let said = openssl.arg(pem).output().unwrap().stdout;
+    let said = String::from_utf8(said).unwrap();
+    let (_, digits) = said.trim().split_once('=').unwrap();
+    digits.replace(':', "")
+}
+
+/// Windows, as far as Wine is one.
+struct Windows(TempDir);
+
+impl Drop for Windows {
+    fn drop(&mut self) {
+        let mut end = Command::new(WINESERVER);
+        end.args(["--kill"]).env("WINEPREFIX", self.0.path());
+        let _ = end.status();
+    }
+}
+
+impl Windows {
+    fn run(&self, program: &Path, words: &[&str], folder: &Path) -> (Option<i32>, String) {
+        let mut wine = Command::new(WINE);
+        wine.arg(program)
+            .args(words)
+            .current_dir(folder)
+            .env("WINEPREFIX", self.0.path())
+            .env("WINEDEBUG", "-all")
+            // Neither .NET nor a browser is asked for, and no icons are made.
+            .env("WINEDLLOVERRIDES", "mscoree,mshtml,winemenubuilder.exe=")
+            .env_remove("DISPLAY");
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = wine.output().unwrap();
+        let said = [stdout, stderr].concat();
+        (status.code(), String::from_utf8_lossy(&said).into_owned())
+    }
+}
+
+/// A folder as X:\Windows\System32 is: the client and its instructions.
+struct System32<'a> {
+    windows: &'a Windows,
+    folder: TempDir,
+}
+
+impl<'a> System32<'a> {
+    fn new(windows: &'a Windows, instructions: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = std::env::var_os("BOOTSTORM_WINPE").map(PathBuf::from);
+        let stage = stage.unwrap();
+        for name in ["bootstorm-winpe.exe", "bcryptprimitives.dll", "wpeinit.exe"] {
+            fs::copy(stage.join(name), folder.path().join(name)).unwrap();
+        }
+        fs::write(folder.path().join("bootstorm.json"), instructions).unwrap();
+        Self { windows, folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, words: &[&str]) -> (Option<i32>, String) {
+        let client = self.path("bootstorm-winpe.exe");
+        self.windows.run(&client, words, self.folder.path())
+    }
+
+    fn read(&self, name: &str) -> String {
+        let bytes = fs::read(self.path(name)).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// One test, so that one Windows does: setting it up takes longer than all the rest.
+#[test]
+#[ignore = "cargo xtask test winpe builds the client that this runs"]
+fn the_client_goes_through_its_phases_or_says_what_keeps_it() {
+    let server = Server::start();
+    let windows = Windows(tempfile::tempdir().unwrap());
+    usage_is_told(&windows, &server);
+    every_phase_arrives(&windows, &server);
+    a_program_that_fails_is_reported_with_the_log(&windows, &server);
+    a_token_of_nobody_is_refused(&windows, &server);
+    another_ca_is_not_trusted(&windows, &server);
+    instructions_that_cannot_be_used_are_named(&windows);
+    a_server_that_is_away_is_given_up(&windows, &server);
+}
+
+fn usage_is_told(windows: &Windows, server: &Server) {
+    let system = System32::new(windows, &server.instructions().to_string());
+    let (code, said) = system.run(&["/version"]);
+    assert_eq!(code, Some(0), "{said}");
+    let version = format!("bootstorm-winpe {}", env!("CARGO_PKG_VERSION"));
+    assert!(said.contains(&version), "{said}");
+    assert!(system.run(&["/?"]).1.contains("report PHASE"));
+    let (code, said) = system.run(&["/wipe"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("/wipe"), "{said}");
+}
+
+fn every_phase_arrives(windows: &Windows, server: &Server) {
+    let mut instructions = server.instructions();
+    instructions["wpeinit"] = true.into();
+    instructions["values"] = json!({"role": "lab desk"});
+    instructions["facts"] = json!({"serial": "A&B"});
+    // The clock of Windows PE may be anything: what counts is what the server has said.
+    instructions["time"] = jiff::Timestamp::now().to_string().into();
+    instructions["start"] = json!([
+        "echo %BOOTSTORM_ROLE%, %BOOTSTORM_FACT_SERIAL%>told.txt",
+        "call bootstorm-variables.cmd",
+        "bootstorm-winpe.exe report image-applied disk 0, 40 GB",
+    ]);
+    let system = System32::new(windows, &instructions.to_string());
+    let (code, said) = system.run(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    let machine = server.machine(|machine| machine["phase"] == "finished");
+    let wanted = [
+        ("client-started", ""),
+        ("network-up", ""),
+        ("image-applied", "disk 0, 40 GB"),
+        ("done", ""),
+    ];
+    let wanted = wanted.map(|(kind, text)| (kind.to_owned(), text.to_owned()));
+    assert_eq!(steps(&machine).0, wanted, "{said}");
+    assert_eq!(system.read("told.txt").trim(), "lab desk, A_B");
+    assert!(system.path("wpeinit.ran").exists());
+    let log = system.read("bootstorm-winpe.log");
+    assert!(log.contains("start: echo"), "{log}");
+    let token = instructions["token"].as_str().unwrap();
+    assert!(!log.contains(token) && !said.contains(token), "{log}");
+    let ca = system.path("ca.pem");
+    fs::write(&ca, instructions["ca"].as_str().unwrap()).unwrap();
+    let roots = r"HKLM\Software\Microsoft\SystemCertificates\Root\Certificates";
+    let (_, listed) = windows.run(Path::new("reg.exe"), &["query", roots], Path::new("/"));
+    assert!(listed.contains(&thumbprint(&ca)), "{listed}");
+}
+
+fn a_program_that_fails_is_reported_with_the_log(windows: &Windows, server: &Server) {
+    let mut instructions = server.instructions();
+    instructions["start"] = json!(["exit 7", "echo never>never.txt"]);
+    let system = System32::new(windows, &instructions.to_string());
+    let (code, said) = system.run(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    let is_told = |machine: &Value| {
+        let lines = steps(machine).1;
+        lines.iter().any(|line| line.contains("start: exit 7"))
+    };
+    let machine = server.machine(is_told);
+    let (reported, _) = steps(&machine);
+    let told = "exit 7 ended with exit code 7";
+    assert_eq!(reported.last().unwrap().1, told);
+    assert_eq!(machine["phase"], "failed");
+    assert_eq!(machine["reason"]["code"], "boot.reported-failure");
+    assert!(!system.path("never.txt").exists());
+}
+
+fn a_token_of_nobody_is_refused(windows: &Windows, server: &Server) {
+    let mut instructions = server.instructions();
+    instructions["token"] = "00".repeat(44).into();
+    let system = System32::new(windows, &instructions.to_string());
+    let (code, said) = system.run(&[]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("token.damaged"), "{said}");
+    let (code, said) = system.run(&["report", "done"]);
+    assert_eq!(code, Some(3), "{said}");
+    // Its token, made just before, was the last thing that the server heard of this machine.
+    assert_eq!(server.shown()["phase"], "script");
+}
+
+fn another_ca_is_not_trusted(windows: &Windows, server: &Server) {
+    let other = Server::start();
+    let mut instructions = server.instructions();
+    instructions["ca"] = other.get(&other.http, "/ca.crt", "").into();
+    let system = System32::new(windows, &instructions.to_string());
+    let (code, said) = system.run(&[]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(
+        said.contains("not the server that bootstorm.json means"),
+        "{said}"
+    );
+}
+
+fn instructions_that_cannot_be_used_are_named(windows: &Windows) {
+    let system = System32::new(windows, "{\"version\": 1,\n \"server\": }");
+    let (code, said) = system.run(&[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("bootstorm.json") && said.contains("line 2"),
+        "{said}"
+    );
+    fs::remove_file(system.path("bootstorm.json")).unwrap();
+    let (code, said) = system.run(&[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("bootstorm.json"), "{said}");
+}
+
+fn a_server_that_is_away_is_given_up(windows: &Windows, server: &Server) {
+    let mut instructions = server.instructions();
+    // Nobody else gets the port, and whoever comes is sent away.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || listener.incoming().for_each(drop));
+    instructions["server"] = format!("https://{address}").into();
+    instructions["patience"] = 2.into();
+    let system = System32::new(windows, &instructions.to_string());
+    let (code, said) = system.run(&[]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains(&address.to_string()), "{said}");
+    let log = system.read("bootstorm-winpe.log");
+    assert!(log.contains("cannot be reached"), "{log}");
+}
