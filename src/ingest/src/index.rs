@@ -1,5 +1,5 @@
-//! `DATA/index.json`: which version of which file has which digest, so that a restart hashes
-//! nothing.
+//! `DATA/index.json`: which version of which file has which digest, and what was taken out of
+//! images, so that a restart reads nothing again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -25,10 +25,33 @@ pub(crate) struct Row {
 /// The rows by path below the images folder.
 pub(crate) type Rows = BTreeMap<String, Row>;
 
+/// A copy of something that was taken out of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Copy {
+    /// Length.
+    pub(crate) size: u64,
+    /// Digest, in hexadecimal.
+    pub(crate) sha256: String,
+    /// As in [`Row`].
+    pub(crate) copied_ns: i64,
+}
+
+/// The copies by their names below the image, by digest of the .wim file and number of the image.
+pub(crate) type Taken = BTreeMap<String, BTreeMap<String, Copy>>;
+
+/// All that is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Index {
+    pub(crate) files: Rows,
+    pub(crate) taken: Taken,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Wire {
     version: u32,
     files: Rows,
+    #[serde(default)]
+    taken: Taken,
 }
 
 const VERSION: u32 = 1;
@@ -39,22 +62,23 @@ pub(crate) fn path(data: &Path) -> PathBuf {
 }
 
 /// Reads the index; an index that is missing or cannot be read is empty, which costs time only.
-pub(crate) fn read(data: &Path) -> Rows {
+pub(crate) fn read(data: &Path) -> Index {
     match try_read(&path(data)) {
-        Ok(rows) => rows,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Rows::new(),
+        Ok(index) => index,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Index::default(),
         Err(e) => {
             tracing::warn!(error = %e, "the index of images cannot be read; all are hashed anew");
-            Rows::new()
+            Index::default()
         }
     }
 }
 
 /// Replaces the index in one step.
-pub(crate) fn write(data: &Path, files: &Rows) -> io::Result<()> {
+pub(crate) fn write(data: &Path, index: &Index) -> io::Result<()> {
     let wire = Wire {
         version: VERSION,
-        files: files.clone(),
+        files: index.files.clone(),
+        taken: index.taken.clone(),
     };
     let half = data.join("index.json.tmp");
     let written = (|| {
@@ -69,7 +93,7 @@ pub(crate) fn write(data: &Path, files: &Rows) -> io::Result<()> {
     written
 }
 
-fn try_read(path: &Path) -> io::Result<Rows> {
+fn try_read(path: &Path) -> io::Result<Index> {
     if fs::metadata(path)?.len() > MAX_INDEX {
         return Err(io::Error::other("it has more than 64 MiB"));
     }
@@ -77,5 +101,8 @@ fn try_read(path: &Path) -> io::Result<Rows> {
     if wire.version != VERSION {
         return Err(io::Error::other(format!("it has version {}", wire.version)));
     }
-    Ok(wire.files)
+    Ok(Index {
+        files: wire.files,
+        taken: wire.taken,
+    })
 }

@@ -14,7 +14,9 @@ mod pins;
 mod run;
 mod scan;
 mod settle;
+mod shelf;
 mod source;
+mod unpack;
 mod watch;
 
 pub use pins::{Budget, Pinned, Pins, Room};
@@ -106,6 +108,13 @@ pub enum Report {
         took: Duration,
         /// The file system shares the blocks: nothing was written.
         shared: bool,
+    },
+    /// What machines boot an image by was taken out of it.
+    Unpacked {
+        /// Path of the .wim file below the images folder.
+        path: String,
+        /// How many files there were.
+        files: usize,
     },
     /// A file is not served any more.
     Gone {
@@ -227,8 +236,10 @@ impl Ingest {
 /// when there was none.
 #[must_use]
 pub fn last_served(data: &Path) -> Snapshot {
-    let files = index::read(data).into_iter().filter_map(|(path, row)| {
-        let content = Mapping::open(&data.join("blobs").join(&row.sha256)).ok()?;
+    let index = index::read(data);
+    let folder = data.join("blobs");
+    let files = index.files.into_iter().filter_map(|(path, row)| {
+        let content = Mapping::open(&folder.join(&row.sha256)).ok()?;
         Some(Arc::new(File {
             path: path.into(),
             content,
@@ -236,7 +247,14 @@ pub fn last_served(data: &Path) -> Snapshot {
             modified: row.stamp.modified()?,
         }))
     });
-    Snapshot::build(files, &BTreeSet::new())
+    let mut files: Vec<Arc<File>> = files.collect();
+    let mut unpacked = unpack::Unpacked::new(index.taken);
+    let left = shelf::Left {
+        folder: folder.clone(),
+    };
+    unpacked.renew(&files, &left, &mut |_, _| {});
+    files.extend_from_slice(unpacked.files());
+    Snapshot::build(files, &BTreeSet::new()).with_problems(unpacked.problems().iter().cloned())
 }
 
 impl Drop for Ingest {
@@ -257,6 +275,7 @@ impl Report {
             Self::PlainFiles(_) | Self::Blind(_) => tracing::warn!("{self}"),
             Self::FolderMade(_)
             | Self::Copied { .. }
+            | Self::Unpacked { .. }
             | Self::Gone { .. }
             | Self::Published { .. } => {
                 tracing::info!("{self}");
@@ -293,6 +312,9 @@ impl fmt::Display for Report {
                     Size(*bytes),
                     took.as_secs_f64()
                 )
+            }
+            Self::Unpacked { path, files } => {
+                write!(f, "took {files} files to boot by out of {path:?}")
             }
             Self::Gone { path } => write!(f, "{path:?} is gone and not served any more"),
             Self::Trouble(problem) => problem.fmt(f),

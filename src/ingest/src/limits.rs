@@ -5,6 +5,12 @@ use std::time::Duration;
 /// Most files in the catalog. Each is one memory map, and Linux allows 65530 of them by default.
 pub(crate) const MAX_FILES: usize = 50_000;
 
+/// Most files taken out of images, which are memory maps too.
+pub(crate) const MAX_LOADERS: usize = 10_000;
+
+/// Longest file that is taken out of an image: real ones have 4 MiB at most.
+pub(crate) const MAX_LOADER: u64 = 32 << 20;
+
 /// Most folders looked into; links inside the folder could otherwise multiply without end.
 pub(crate) const MAX_FOLDERS: usize = 20_000;
 
@@ -70,5 +76,5 @@ pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(15);
 /// never for more than a tenth of the time.
 pub(crate) const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
-const _: () = assert!(MAX_FILES < 65_530);
+const _: () = assert!(MAX_FILES + MAX_LOADERS < 65_530);
 const _: () = assert!(QUIET_OPEN.as_secs() < MAX_BACKOFF.as_secs());

@@ -15,10 +15,12 @@ use rustix::fs::statfs;
 use crate::blobs::{Blobs, hex, unhex};
 use crate::copy::{Copier, CopyError};
 use crate::failure::{Failure, explain};
-use crate::index::{self, Row, Rows};
+use crate::index::{self, Index, Row, Rows};
 use crate::limits::{FIRST_PASS_PATIENCE, PAUSE, PUBLISH_EVERY, RESCAN, RESCAN_BLIND, SAVE_EVERY};
 use crate::scan::{Found, Scan, Stamp, is_below, scan};
 use crate::settle::Settling;
+use crate::shelf;
+use crate::unpack::Unpacked;
 use crate::watch::{Control, Places, watch};
 use crate::{IngestConfig, IngestError, Report, source};
 
@@ -47,9 +49,12 @@ struct Running {
     watcher: Option<(RecommendedWatcher, u64)>,
     settling: Settling,
     rows: Rows,
+    unpacked: Unpacked,
     served: BTreeMap<String, Served>,
     failures: HashMap<String, Failure>,
     told: BTreeSet<Problem>,
+    /// Those of them that came from here, not from the catalog.
+    told_by_us: BTreeSet<Problem>,
     /// Files that are not served yet, in no version.
     pending: BTreeSet<String>,
     /// The same when the catalog was published last.
@@ -59,7 +64,7 @@ struct Running {
     published: bool,
     publish_due: Instant,
     /// The index on the disk.
-    saved: Rows,
+    saved: Index,
     save_due: Instant,
     /// Files came or went since it was written.
     unsaved: bool,
@@ -117,17 +122,19 @@ impl Worker {
             (self.report)(Report::PlainFiles(why.to_string()));
             plain
         });
-        let rows = index::read(&self.config.data);
+        let index = index::read(&self.config.data);
         let mut running = Running {
             setup: self,
             copier,
             watcher: None,
             settling: Settling::default(),
-            saved: rows.clone(),
-            rows,
+            saved: index.clone(),
+            rows: index.files,
+            unpacked: Unpacked::new(index.taken),
             served: BTreeMap::new(),
             failures: HashMap::new(),
             told: BTreeSet::new(),
+            told_by_us: BTreeSet::new(),
             pending: BTreeSet::new(),
             told_pending: BTreeSet::new(),
             changed: true,
@@ -261,6 +268,10 @@ impl Running {
             .filter(|(_, served)| harmed(served))
             .map(|(path, _)| path.clone())
             .collect();
+        for problem in self.unpacked.drop_harmed() {
+            self.changed = true;
+            (self.setup.report)(Report::Trouble(problem));
+        }
         for path in paths {
             self.changed = true;
             self.rows.remove(&path);
@@ -463,20 +474,46 @@ impl Running {
         self.failures.insert(path.to_owned(), failure);
     }
 
+    /// What machines boot images by, when anything changed.
+    fn unpack(&mut self) {
+        if !self.changed && !self.unpacked.wants_retry() {
+            return;
+        }
+        let served: Vec<_> = self.served.values().map(|s| Arc::clone(&s.file)).collect();
+        let shelf = shelf::Running {
+            blobs: &self.setup.blobs,
+            control: &self.setup.control,
+        };
+        let report = &mut self.setup.report;
+        let mut news = false;
+        self.unpacked.renew(&served, &shelf, &mut |path, files| {
+            news = true;
+            report(Report::Unpacked {
+                path: path.to_owned(),
+                files,
+            });
+        });
+        self.changed |= news;
+    }
+
     fn publish(&mut self, scan: &Scan) {
+        self.unpack();
         let problems: BTreeSet<Problem> = scan
             .problems
             .iter()
             .chain(self.failures.values().map(|failure| &failure.problem))
+            .chain(self.unpacked.problems())
             .cloned()
             .collect();
         let news = self.changed || self.pending != self.told_pending;
-        if !news && problems == self.told_by_us() && self.published {
+        if !news && problems == self.told_by_us && self.published {
             return;
         }
         let began = Instant::now();
         self.told_pending = self.pending.clone();
-        let files = self.served.values().map(|served| Arc::clone(&served.file));
+        let files = self.served.values().map(|served| &served.file);
+        let files = files.chain(self.unpacked.files()).map(Arc::clone);
+        self.told_by_us.clone_from(&problems);
         let snapshot = Snapshot::build(files, &self.pending).with_problems(problems);
         let now: BTreeSet<Problem> = snapshot.problems().iter().cloned().collect();
         for new in now.difference(&self.told) {
@@ -496,30 +533,25 @@ impl Running {
         self.publish_due = Instant::now() + PUBLISH_EVERY.max(began.elapsed() * 10);
     }
 
-    /// The problems told last that came from here, not from the catalog.
-    fn told_by_us(&self) -> BTreeSet<Problem> {
-        self.told
-            .iter()
-            .filter(|p| p.code.starts_with("ingest."))
-            .cloned()
-            .collect()
-    }
-
     /// Writes the index when it changed, and removes the copies that nothing uses any more.
     fn save(&mut self) {
         if !std::mem::take(&mut self.unsaved) {
             return;
         }
         self.save_due = Instant::now() + SAVE_EVERY;
-        if self.rows != self.saved {
+        let index = Index {
+            files: self.rows.clone(),
+            taken: self.unpacked.taken(),
+        };
+        if index != self.saved {
             let data = &self.setup.config.data;
             match self
                 .setup
                 .blobs
                 .sync()
-                .and_then(|()| index::write(data, &self.rows))
+                .and_then(|()| index::write(data, &index))
             {
-                Ok(()) => self.saved = self.rows.clone(),
+                Ok(()) => self.saved = index,
                 Err(e) => {
                     let text = format!(
                         "the index cannot be written: {e}; the next start hashes everything"
@@ -534,7 +566,7 @@ impl Running {
         // is gone only costs another copy at the next start.
         let served = self.served.values().map(|served| served.file.sha256);
         let rows = self.rows.values().filter_map(|row| unhex(&row.sha256));
-        let used: HashSet<[u8; 32]> = served.chain(rows).collect();
+        let used: HashSet<[u8; 32]> = served.chain(rows).chain(self.unpacked.digests()).collect();
         self.setup.blobs.sweep(&used);
         let paths: HashSet<_> = used
             .iter()

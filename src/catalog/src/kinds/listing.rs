@@ -15,6 +15,8 @@ pub(crate) struct Listing<'a> {
     pending: BTreeSet<String>,
     /// Folders that bear the name of a .wim beside them.
     injected: BTreeSet<String>,
+    /// The .wim files themselves: what was taken out of them lies below them.
+    wims: BTreeSet<String>,
     /// Folders with a kernel directly in them.
     systems: BTreeSet<String>,
     /// How many images each folder holds directly.
@@ -30,6 +32,7 @@ impl<'a> Listing<'a> {
         let mut listing = Self {
             pending: pending.iter().map(|path| path.to_lowercase()).collect(),
             injected: BTreeSet::new(),
+            wims: BTreeSet::new(),
             systems: BTreeSet::new(),
             images: BTreeMap::new(),
             files,
@@ -38,6 +41,7 @@ impl<'a> Listing<'a> {
             let folder = folder_of(path);
             if path.ends_with(".wim") && !is_below_boot(path) {
                 listing.injected.insert(stem(path).to_owned());
+                listing.wims.insert(path.clone());
             }
             if linux::is_kernel(name_of(path)) {
                 listing.systems.insert(folder.to_owned());
@@ -56,13 +60,15 @@ impl<'a> Listing<'a> {
         self.files.values().copied()
     }
 
-    /// Files outside `boot/` and the folders of injected files.
+    /// Files outside `boot/`, the folders of injected files and the .wim files.
     pub(crate) fn with_extension(&self, extension: &str) -> impl Iterator<Item = &'a File> {
         self.files.iter().filter_map(move |(path, file)| {
             let fits = path
                 .strip_suffix(extension)
                 .is_some_and(|rest| rest.ends_with('.'));
-            let own = fits && !is_below_boot(path) && !self.is_injected(folder_of(path));
+            let folder = folder_of(path);
+            let own = fits && !is_below_boot(path) && !self.is_injected(folder);
+            let own = own && !self.wims.contains(folder);
             own.then_some(*file)
         })
     }

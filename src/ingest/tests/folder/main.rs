@@ -6,6 +6,7 @@
 mod bad_input;
 mod lab;
 mod restart;
+mod windows;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -7,6 +7,7 @@ mod file;
 mod header;
 mod inject;
 mod integrity;
+mod loaders;
 mod lookup;
 mod lzx;
 mod resource;
@@ -22,6 +23,7 @@ pub(super) use entry::find;
 pub use error::WimError;
 pub use file::{CopyError, MAX_READ, WimFile};
 pub use integrity::Integrity;
+pub use loaders::{Owned, loaders, owned};
 pub use tree::{FileTime, Node, Stream, Tree};
 
 use std::borrow::Cow;
