@@ -16,31 +16,34 @@ pub struct Instructions {
     #[serde(deserialize_with = "server")]
     pub server: Server,
     /// Names the boot, and lets this machine speak for itself.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub token: String,
     /// MAC address that it booted from.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub mac: String,
     /// SMBIOS GUID.
     #[serde(default)]
     pub uuid: Option<String>,
     /// What it boots.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub entry: String,
     /// The CA of the server's certificate, as PEM.
     #[serde(default)]
     pub ca: Option<String>,
     /// What providers and people say of the machine.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub values: BTreeMap<String, Value>,
     /// What the machine says of itself.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub facts: BTreeMap<String, Value>,
     /// Whether networking has to be started.
-    #[serde(default)]
+    #[serde(default = "always")]
     pub wpeinit: bool,
-    /// Command lines, run one after the other.
+    /// The answer file that is started with.
     #[serde(default)]
+    pub unattend: Option<String>,
+    /// Command lines, run one after the other.
+    #[serde(default, deserialize_with = "given")]
     pub start: Vec<String>,
     /// The server's time when it wrote this, in seconds since 1970.
     #[serde(default, deserialize_with = "time")]
@@ -97,6 +100,16 @@ const fn patience() -> u32 {
     300
 }
 
+/// Networking that is started twice is there as well.
+const fn always() -> bool {
+    true
+}
+
+/// What is null is not known, and so is what is not there.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
 fn server<'de, D: Deserializer<'de>>(from: D) -> Result<Server, D::Error> {
     let url = String::deserialize(from)?;
     Server::parse(&url).ok_or_else(|| serde::de::Error::custom(format!("{url} is no server")))
@@ -119,8 +132,8 @@ mod tests {
 
     const FULL: &str = r#"{"version":1,"server":"https://10.0.0.1:8050","token":"ab","mac":
         "52:54:00:00:00:01","uuid":null,"entry":"winpe","ca":"-----BEGIN","values":{"role":"desk",
-        "seat":7},"facts":{"serial":"A&B"},"wpeinit":true,"start":["setup.exe /unattend:x"],
-        "time":"2026-11-21T10:00:00.5Z","later":"fields are left alone"}"#;
+        "seat":7},"facts":{"serial":"A&B"},"wpeinit":false,"start":["setup.exe /unattend:x"],
+        "unattend":"X:\\unattend.xml","time":"2026-11-21T10:00:00.5Z","later":"fields are left alone"}"#;
 
     #[test]
     fn they_are_read_whole() {
@@ -129,7 +142,8 @@ mod tests {
         assert_eq!(read.start, ["setup.exe /unattend:x"]);
         assert_eq!(read.time, Some(Duration::from_secs(1_795_255_200)));
         assert_eq!(read.patience(), Duration::from_secs(300));
-        assert!(read.wpeinit && read.uuid.is_none());
+        assert_eq!(read.unattend.as_deref(), Some(r"X:\unattend.xml"));
+        assert!(!read.wpeinit && read.uuid.is_none());
         let with_mark = [b"\xef\xbb\xbf", FULL.as_bytes()].concat();
         assert!(Instructions::parse(&with_mark).is_ok());
     }
@@ -137,7 +151,16 @@ mod tests {
     #[test]
     fn little_is_needed() {
         let read = Instructions::parse(br#"{"version":1,"server":"http://10.0.0.1"}"#).unwrap();
-        assert!(!read.wpeinit && read.start.is_empty() && read.time.is_none());
+        assert!(read.wpeinit && read.start.is_empty() && read.time.is_none());
+        let unknown = r#"{"version":1,"server":"http://10.0.0.1","token":null,"mac":null,
+            "uuid":null,"entry":null,"ca":null,"values":null,"facts":null,"start":null,
+            "unattend":null,"time":null}"#;
+        assert!(
+            Instructions::parse(unknown.as_bytes())
+                .unwrap()
+                .token
+                .is_empty()
+        );
     }
 
     #[test]

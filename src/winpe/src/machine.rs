@@ -79,7 +79,11 @@ impl Machine {
 
     fn network(&mut self) -> Result<(), Trouble> {
         self.say("networking is started by wpeinit");
-        let status = Command::new("wpeinit.exe").status();
+        let mut wpeinit = Command::new("wpeinit.exe");
+        let answers = self.instructions.unattend.iter();
+        let status = wpeinit
+            .args(answers.map(|file| format!("-unattend:{file}")))
+            .status();
         let status = status.map_err(|error| Trouble::Lasting(format!("wpeinit: {error}")))?;
         unless_stopped()?;
         if status.success() {

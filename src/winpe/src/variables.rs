@@ -15,7 +15,8 @@ const VALUE_MAX: usize = 8192;
 
 /// Names and values, in the order of the names: `BOOTSTORM_SERVER`, `_MAC`, `_UUID` and `_ENTRY`, a
 /// `BOOTSTORM_NAME` for each value, a `BOOTSTORM_FACT_NAME` for each fact. A name is in capitals,
-/// with `_` for what is neither letter nor digit.
+/// with `_` for what is neither letter nor digit, and between the names of objects within objects;
+/// what is null has no variable.
 ///
 /// Facts come from firmware that anybody may have written: what means something to `cmd.exe` is `_`
 /// in them, so that a line that uses one does what it says.
@@ -28,14 +29,14 @@ pub fn variables(instructions: &Instructions) -> BTreeMap<String, String> {
         "http"
     };
     for (name, value) in &instructions.facts {
-        put(
-            &mut variables,
-            &format!("FACT_{name}"),
-            &harmless(&text(value)),
-        );
+        each(&format!("FACT_{name}"), value, &mut |name, text| {
+            put(&mut variables, name, &harmless(text));
+        });
     }
     for (name, value) in &instructions.values {
-        put(&mut variables, name, &text(value));
+        each(name, value, &mut |name, text| {
+            put(&mut variables, name, text)
+        });
     }
     // These last: no value takes their place.
     let server = format!("{scheme}://{}", instructions.server.authority());
@@ -87,9 +88,25 @@ fn put(variables: &mut BTreeMap<String, String>, name: &str, value: &str) {
     variables.insert(format!("{PREFIX}{name}"), value);
 }
 
+/// Names and texts of a value: what stands in objects has the names of both, lists have commas.
+fn each(name: &str, value: &Value, take: &mut impl FnMut(&str, &str)) {
+    match value {
+        Value::Null => {}
+        Value::Object(inner) => {
+            for (its, value) in inner {
+                each(&format!("{name}_{its}"), value, take);
+            }
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(text).collect();
+            take(name, &items.join(","));
+        }
+        other => take(name, &text(other)),
+    }
+}
+
 fn text(value: &Value) -> String {
     match value {
-        Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
@@ -111,14 +128,15 @@ mod tests {
         let json = r#"{"version":1,"server":"http://10.0.0.1:8080","mac":"52:54:00:00:00:01",
             "entry":"winpe","values":{"role":"100% desk","seat no":7,"server":"http://evil",
             "said":"a \"b\"","name":"Müller"},
-            "facts":{"serial":"A\" & format c: & %x%\n"}}"#;
+            "facts":{"smbios":{"serial":"A\" & format c: & %x%\n","asset":null},"arch":[7,9]}}"#;
         let variables = variables(&Instructions::parse(json.as_bytes()).unwrap());
         let listed: Vec<String> = variables.iter().map(|(n, v)| format!("{n}={v}")).collect();
         assert_eq!(
             listed,
             [
                 "BOOTSTORM_ENTRY=winpe",
-                "BOOTSTORM_FACT_SERIAL=A_ _ format c: _ _x_ ",
+                "BOOTSTORM_FACT_ARCH=7,9",
+                "BOOTSTORM_FACT_SMBIOS_SERIAL=A_ _ format c: _ _x_ ",
                 "BOOTSTORM_MAC=52:54:00:00:00:01",
                 "BOOTSTORM_NAME=Müller",
                 "BOOTSTORM_ROLE=100% desk",

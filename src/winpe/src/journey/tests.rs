@@ -1,8 +1,11 @@
 use super::*;
 
+/// Without networking to be started, unless it is said.
 fn instructions(more: &str) -> Instructions {
     let json = format!(r#"{{"version":1,"server":"http://10.0.0.1","token":"ab"{more}}}"#);
-    Instructions::parse(json.as_bytes()).unwrap()
+    let mut instructions = Instructions::parse(json.as_bytes()).unwrap();
+    instructions.wpeinit = more.contains("wpeinit");
+    instructions
 }
 
 fn passing() -> Outcome {
