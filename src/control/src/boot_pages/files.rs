@@ -125,7 +125,7 @@ impl BootPages {
     }
 
     /// Whatever the machine says that it is, was seen at this address.
-    fn is_at(&self, address: IpAddr, params: &Params) -> bool {
+    pub(super) fn is_at(&self, address: IpAddr, params: &Params) -> bool {
         let seen = self.clients.by_ip(address);
         seen.is_some_and(|seen| {
             let mac = params.mac.is_none() || params.mac == seen.mac;

@@ -55,8 +55,8 @@ impl BootPages {
         facts: &Facts,
     ) -> Result<Option<BootId>, TokenError> {
         let token = params.other("token");
-        let at_address = || self.clients.by_ip(ip(request))?.mac;
-        if token.is_none() && params.mac.is_none_or(|mac| at_address() == Some(mac)) {
+        let claims_nothing = params.mac.is_none() && params.uuid.is_none();
+        if token.is_none() && (claims_nothing || self.is_at(ip(request), params)) {
             return Ok(None);
         }
         let identity = self.policy.identify(facts);

@@ -285,6 +285,20 @@ fn twopxe_07_reports_of_others_need_the_token_of_the_boot() {
         assert!(script.starts_with("#!ipxe\n"), "{script}");
         assert!(script.contains(&format!("[{code}]")), "{script}");
     }
+    // The address is the machine's own; the GUID is another one's.
+    let mut asked = request(
+        Method::Get,
+        "/boot/report",
+        "state=finished&uuid=11223344-5566-7788-99aa-bbccddeeff00",
+    );
+    let script = lab.respond(&asked);
+    assert!(
+        body(&script).contains("[token.missing]"),
+        "{}",
+        body(&script)
+    );
+    asked.query = "state=finished".to_owned();
+    assert_eq!(lab.respond(&asked).status, 200);
     let (status, text) = report(MAC, &format!("&token={token}"));
     assert_eq!((status, &*text), (200, "ok\n"));
 }
