@@ -27,6 +27,7 @@ const TREE: &[(&str, &str)] = &[
     ("Windows/Boot/Fonts/read me.txt", "no font"),
     ("Windows/Boot/Fonts_EX/wgl4_boot_EX.ttf", "a font of 2023"),
     ("Windows/System32/winload.efi", "stays inside"),
+    ("Windows/System32/WinPEshl.ini", "[LaunchApp]"),
 ];
 
 /// The same, below the image.
@@ -41,6 +42,7 @@ const TAKEN: &[(&str, &str)] = &[
     ("bootmgr.exe", "BIOS"),
     ("pxeboot.n12", "before it"),
     ("wdsmgfw.efi", "WDS"),
+    ("winpeshl.ini", "[LaunchApp]"),
 ];
 
 /// A WIM file with these images; `None` where wimlib is missing.
@@ -115,7 +117,7 @@ fn winboot_15_a_wim_alone_brings_its_loaders_and_is_read_once() {
     lab.write("pe/winpe.wim", &winpe);
     let first = lab.start();
     assert_eq!(below(&first.snapshot(), "pe/winpe.wim"), taken());
-    assert!(first.said("took 10 files to boot by out of \"pe/winpe.wim\""));
+    assert!(first.said("took 11 files to boot by out of \"pe/winpe.wim\""));
     let file = |name: &str| first.snapshot().tftp_file(name).unwrap().path.to_string();
     assert_eq!(
         file("\\PE\\winpe.wim\\BOOTMGFW.EFI"),
@@ -146,7 +148,7 @@ fn winboot_15_a_wim_alone_brings_its_loaders_and_is_read_once() {
     .unwrap();
     lab.write("pe/winpe.wim", &other);
     let third = lab.start();
-    assert!(third.said("took 11 files"), "{:?}", third.reports());
+    assert!(third.said("took 12 files"), "{:?}", third.reports());
     fs::remove_file(lab.images().join("pe/winpe.wim")).unwrap();
     third.ingest.rescan();
     third.wait(|snapshot| snapshot.files().count() == 0);

@@ -34,6 +34,8 @@ const PLACES: &[(&str, &[&str])] = &[
         "BCD",
         &["Windows/Boot/DVD/EFI/BCD", "Windows/Boot/DVD/PCAT/BCD"],
     ),
+    // No loader, but what the image itself starts: one that is made must not leave it out.
+    ("winpeshl.ini", &["Windows/System32/winpeshl.ini"]),
 ];
 
 /// A Windows image among the files, as its owner wants it booted.
