@@ -15,7 +15,9 @@ use super::{DEFAULT_FILE, EXIT_FAILURE, EXIT_USAGE};
 #[command(after_help = "\
 Examples:
   bootstorm check                              the file that the service reads
-  bootstorm check ./bootstorm.toml && sudo systemctl reload bootstorm")]
+  bootstorm check ./bootstorm.toml && sudo systemctl reload bootstorm
+
+What the last server found wrong among the images is told, too; the exit code does not count it.")]
 pub(crate) struct CheckArgs {
     /// Configuration file
     #[arg(value_name = "FILE", default_value = DEFAULT_FILE)]
@@ -33,6 +35,11 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let broken = Templates::new(templates.cloned().flatten()).problems();
     for problem in &broken {
         writeln!(out, "{}", diagnostic(problem))?;
+    }
+    if let Some(config) = &loaded.config {
+        for problem in bootstorm_ingest::last_served(&config.data).problems() {
+            writeln!(out, "image {problem}")?;
+        }
     }
     let templates = (!broken.is_empty()).then_some(Severity::Error);
     let (word, code) = match loaded.worst().max(templates) {

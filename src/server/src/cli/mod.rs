@@ -9,6 +9,7 @@ mod machine;
 mod serve;
 mod sorted;
 mod watch;
+mod wim;
 
 pub(crate) use live::token_path;
 
@@ -63,6 +64,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Make boot configuration stores for Windows PE, and print any
     Bcd(bcd::BcdArgs),
+    /// Tell what is inside a Windows image, list its files, write one of them out
+    Wim(wim::WimArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -101,6 +104,7 @@ impl Cli {
             Command::Explain(args) => explain::run(&args),
             Command::Machine(args) => machine::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Wim(args) => wim::run(&args),
             Command::Bcd(args) => bcd::run(&args),
             Command::Completions { shell } => {
                 clap_complete::generate(
