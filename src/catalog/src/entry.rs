@@ -3,6 +3,8 @@
 use bootstorm_proto::types::Family;
 use bootstorm_telemetry::event::Reason;
 
+use crate::Injected;
+
 /// One line of the menu.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -79,55 +81,12 @@ pub enum EntryKind {
     },
 }
 
-/// A file that wimboot puts into the System32 folder of a Windows PE.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Injected {
-    /// Its name there.
-    pub name: String,
-    /// What is in it.
-    pub content: Content,
-}
-
-/// What is in an injected file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// The file at this path.
-    File(String),
-    /// What the server makes for the machine.
-    Made(Made),
-}
-
-/// A file that the server makes for each machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Made {
-    /// Everything that is known of the machine, as JSON.
-    Json,
-    /// The same as lines of `name=value`.
-    Ini,
-    /// The certificate of the CA that this server's hangs from, as PEM.
-    Ca,
-}
-
-impl Made {
-    /// The name that it is injected under.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Json => "bootstorm.json",
-            Self::Ini => "bootstorm.ini",
-            Self::Ca => "ca.crt",
-        }
-    }
-}
-
 impl EntryKind {
     /// Something that its machines load is made for each of them.
     #[must_use]
     pub fn is_made_to_measure(&self) -> bool {
         match self {
-            Self::Wim { inject, .. } => inject
-                .iter()
-                .any(|file| matches!(file.content, Content::Made(_))),
+            Self::Wim { inject, .. } => inject.iter().any(Injected::is_made),
             Self::Linux { .. } | Self::Efi { .. } | Self::Iso { .. } => false,
         }
     }

@@ -7,6 +7,7 @@
 
 pub mod bcd;
 pub mod entry;
+pub mod injected;
 pub mod kinds;
 #[expect(
     unsafe_code,
@@ -16,8 +17,10 @@ pub mod mapping;
 pub mod path;
 pub mod problem;
 pub mod snapshot;
+pub mod template;
 
-pub use entry::{Content, Entry, EntryKind, Injected, Made};
+pub use entry::{Entry, EntryKind};
+pub use injected::{Content, Injected, Startup};
 pub use kinds::wim;
 pub use mapping::Mapping;
 pub use problem::Problem;

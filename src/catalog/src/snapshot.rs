@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::kinds::nbp::BootProgram;
 use crate::path::Normal;
-use crate::{Entry, Mapping, Problem, kinds};
+use crate::{Entry, EntryKind, Injected, Mapping, Problem, kinds};
 
 /// The current snapshot, shared by all threads.
 #[derive(Debug, Default)]
@@ -115,6 +115,8 @@ impl fmt::Debug for ETag {
 #[derive(Debug, Default)]
 pub struct Snapshot {
     files: HashMap<Box<str>, Arc<File>>,
+    /// Files that nobody gets by their path.
+    secret: HashMap<Box<str>, Arc<File>>,
     entries: Vec<Entry>,
     problems: Vec<Problem>,
 }
@@ -159,7 +161,25 @@ impl Snapshot {
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let (entries, problems) = kinds::detect(&files, pending);
         snapshot.entries = entries;
+        snapshot.hide_secrets();
         snapshot.with_problems(problems)
+    }
+
+    /// What entries inject as secrets nobody gets by its path.
+    fn hide_secrets(&mut self) {
+        for entry in &self.entries {
+            let EntryKind::Wim { inject, .. } = &entry.kind else {
+                continue;
+            };
+            let secret = inject.iter().filter(|file| file.secret);
+            for path in secret.filter_map(Injected::source) {
+                if let Ok(normal) = Normal::new("", path)
+                    && let Some((key, file)) = self.files.remove_entry(normal.after(0))
+                {
+                    self.secret.insert(key, file);
+                }
+            }
+        }
     }
 
     /// Adds problems that were found elsewhere; keeps the list sorted and free of repetitions.
@@ -180,7 +200,20 @@ impl Snapshot {
         self.get(normal.after(0)).ok_or(LookupError::NotFound)
     }
 
-    /// The same for TFTP names: looks below `boot/` first, then in the whole folder.
+    /// The same, files that entries inject as secrets as well: they are for the machines of these
+    /// entries alone.
+    ///
+    /// # Errors
+    /// [`LookupError`].
+    pub fn source(&self, path: &str) -> Result<Arc<File>, LookupError> {
+        let normal = Normal::new("", path)?;
+        let secret = self.secret.get(normal.after(0)).cloned();
+        secret
+            .or_else(|| self.get(normal.after(0)))
+            .ok_or(LookupError::NotFound)
+    }
+
+    /// Finds a file by a TFTP name: looks below `boot/` first, then in the whole folder.
     ///
     /// # Errors
     /// [`LookupError`].

@@ -195,9 +195,9 @@ impl BootPlan {
                 items.any(|item| matches!(&item.does, Does::Boot(plan) if plan.leads_to(id)))
             }
             Self::Ask(_, plan) => plan.leads_to(id),
-            // Whoever wrote it names what it loads.
-            Self::Script(_) => true,
-            Self::Local | Self::Wait(_) | Self::Refer(_) | Self::Refuse(_) => false,
+            Self::Script(_) | Self::Local | Self::Wait(_) | Self::Refer(_) | Self::Refuse(_) => {
+                false
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use bootstorm_telemetry::event::Reason;
 use crate::decision::{Boot, Outcome, Plan, Wait};
 use crate::providers::Query;
 use crate::trail::Trail;
-use crate::{BootPlan, Choice, Menu, Rules};
+use crate::{BootPlan, Choice, Menu, Rules, winpe};
 
 /// What is called local disk as the default of the menu, and the menu itself.
 const NO_ENTRIES: [&str; 2] = ["local", "menu"];
@@ -73,9 +73,12 @@ pub(crate) fn plan(
             None => menu_instead(unknown("policy.unknown-script", "script", name)),
         },
         Boot::Entry(name) => match bootable(catalog, name, family) {
-            Ok(entry) => BootPlan::Entry(
-                choice(catalog, entry, family).with_arguments(plan.arguments.as_deref()),
-            ),
+            Ok(entry) => {
+                let choice = choice(catalog, entry, family);
+                let choice = choice.with_arguments(plan.arguments.as_deref());
+                let filled = || filled(known(), plan);
+                fitted(catalog, choice, &filled).unwrap_or_else(BootPlan::Refuse)
+            }
             Err(notice) => menu_instead(notice),
         },
     }
@@ -96,7 +99,7 @@ fn item(
         BootChoice::Entry(name) => match bootable(catalog, name, family) {
             Ok(entry) => {
                 let choice = choice(catalog, entry, family).with_arguments(arguments);
-                Some(Ok(BootPlan::Entry(choice)))
+                Some(fitted(catalog, choice, known))
             }
             Err(reason) if reason.code == "policy.wrong-family" => None,
             Err(reason) => Some(Err(reason)),
@@ -108,6 +111,18 @@ fn item(
         }
         BootChoice::NamedMenu(_) | BootChoice::Wait | BootChoice::Refuse => None,
     }
+}
+
+/// The entry, or why its files cannot be made for the machine.
+fn fitted(
+    catalog: &Snapshot,
+    choice: Choice,
+    known: &dyn Fn() -> serde_json::Value,
+) -> Result<BootPlan, Reason> {
+    if winpe::has_templates(&choice.entry) {
+        winpe::check(&choice.entry, catalog, &known())?;
+    }
+    Ok(BootPlan::Entry(choice))
 }
 
 /// What is known of a machine, with what its plan gives it.

@@ -101,18 +101,23 @@ impl Urls {
         self.own_page("/boot/report")
     }
 
-    /// Where the machine gets a file of an entry that is made for it.
+    /// Where the machine gets a file of an entry that is made for it; a secret one over TLS, where
+    /// this server has TLS.
     #[must_use]
-    pub fn file(&self, entry: &str, name: &str) -> String {
+    pub fn file(&self, entry: &str, name: &str, secret: bool) -> String {
         let mut path = String::from("/boot/file/");
         percent_encode(entry, &mut path);
         path.push('/');
         percent_encode(name, &mut path);
-        self.own_page(&path)
+        let base = self.secure.as_deref().filter(|_| secret);
+        self.page_at(base.unwrap_or(&self.base), &path)
     }
 
     fn own_page(&self, path: &str) -> String {
-        let base = &self.base;
+        self.page_at(&self.base, path)
+    }
+
+    fn page_at(&self, base: &str, path: &str) -> String {
         match &self.token {
             Some(token) => format!("{base}{path}?token={token}"),
             None => format!("{base}{path}"),

@@ -162,7 +162,8 @@ impl<'a> Listing<'a> {
         }
     }
 
-    fn get(&self, path: &str) -> Option<&'a File> {
+    /// The file at this path, in any case.
+    pub(crate) fn get(&self, path: &str) -> Option<&'a File> {
         self.files.get(&path.to_lowercase()).copied()
     }
 

@@ -3,6 +3,10 @@
 use bootstorm_proto::types::Family;
 use serde::Deserialize;
 
+mod winpe;
+
+pub(crate) use winpe::WinPe;
+
 use super::linux::check_cmdline;
 use super::one_line;
 use crate::{Entry, File, Problem};
@@ -21,20 +25,6 @@ pub(crate) struct Settings {
     pub(crate) winpe: WinPe,
 }
 
-/// The table `[winpe]`: what is made for each machine that boots a Windows PE.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct WinPe {
-    /// What is known of the machine is injected.
-    pub(crate) parameters: bool,
-}
-
-impl Default for WinPe {
-    fn default() -> Self {
-        Self { parameters: true }
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire {
@@ -45,7 +35,7 @@ struct Wire {
     hidden: bool,
     index: Option<toml::Spanned<u32>>,
     #[serde(default)]
-    winpe: WinPe,
+    winpe: winpe::Wire,
 }
 
 impl Settings {
@@ -110,7 +100,7 @@ impl Diagnosis<'_> {
 fn check(wire: Wire, diagnosis: &mut Diagnosis<'_>) -> Settings {
     let mut settings = Settings {
         hidden: wire.hidden,
-        winpe: wire.winpe,
+        winpe: wire.winpe.check(diagnosis),
         ..Settings::default()
     };
     if let Some(title) = wire.title {

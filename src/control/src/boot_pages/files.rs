@@ -59,6 +59,7 @@ impl BootPages {
             urls: &urls,
             ca: &authority.ca_pem,
             time: &Timestamp::now().to_string(),
+            secure: request.secure,
         };
         let file = (asked.entry.as_str(), asked.name.as_str());
         match self.policy.make(decision, facts, file, &origin) {
@@ -71,7 +72,7 @@ impl BootPages {
             Err(reason) => {
                 let status = match reason.code {
                     "boot.no-such-file" => 404,
-                    "boot.not-its-file" => 403,
+                    "boot.not-its-file" | "boot.secret-over-http" => 403,
                     _ => 500,
                 };
                 self.refuse_file(request, facts, status, reason)

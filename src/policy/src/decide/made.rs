@@ -1,12 +1,12 @@
 //! Files of an entry that are made for one machine.
 
-use bootstorm_catalog::{Content, Entry, EntryKind, Injected};
+use bootstorm_catalog::{Entry, EntryKind, Injected};
 use bootstorm_telemetry::event::Reason;
 
 use super::Policy;
 use crate::decision::Decision;
 use crate::winpe::{self, MadeFile, Origin};
-use crate::{Facts, resolve};
+use crate::{BootPlan, Facts, resolve};
 
 impl Policy {
     /// The file `name` of the entry `id`, made for the machine that this was decided for.
@@ -27,11 +27,13 @@ impl Policy {
             .ok_or_else(|| no_such_file(id, name))?;
         self.query(facts, |rules, query| {
             let plan = self.planned(rules, &catalog, decision, query);
-            if !plan.leads_to(id) {
+            // Whoever wrote a script names what it loads, but no secrets of entries.
+            let is_named = matches!(plan, BootPlan::Script(_)) && !file.secret;
+            if !is_named && !plan.leads_to(id) {
                 return Err(not_its_file(id));
             }
             let known = resolve::known(query, &decision.outcome);
-            winpe::make(file, entry, &known, origin)
+            winpe::make(file, entry, &catalog, &known, origin)
         })
     }
 
@@ -48,9 +50,7 @@ fn injected<'a>(entry: &'a Entry, name: &str) -> Option<&'a Injected> {
     let EntryKind::Wim { inject, .. } = &entry.kind else {
         return None;
     };
-    let mut made = inject
-        .iter()
-        .filter(|file| !matches!(file.content, Content::File(_)));
+    let mut made = inject.iter().filter(|file| file.is_made());
     made.find(|file| file.name.eq_ignore_ascii_case(name))
 }
 

@@ -83,8 +83,16 @@ impl Writer<'_> {
         self.or_failed();
         for file in inject {
             let url = match &file.content {
-                Content::File(path) => self.url(path)?,
-                Content::Made(_) => self.own_file(id, &file.name)?,
+                Content::File(path) if !file.secret => self.url(path)?,
+                _ if file.secret && self.urls.secure_base().is_none() => {
+                    let name = &file.name;
+                    self.step(&format!(
+                        "[boot.secret-over-http] Loading {name} without TLS"
+                    ));
+                    self.script.goto(&self.failed);
+                    return Ok(());
+                }
+                _ => self.own_file(id, file)?,
             };
             self.step(&format!("Loading {}", file.name));
             self.script.initrd_file(&file.name, &url)?;
@@ -100,8 +108,8 @@ impl Writer<'_> {
 
     /// Where the machine gets a file that is made for it. It says who it is: the token in the URL
     /// is that machine's alone.
-    fn own_file(&self, entry: &str, name: &str) -> Result<Url, Unsafe> {
-        let url = Url::new(&self.urls.file(entry, name))?;
+    fn own_file(&self, entry: &str, file: &Injected) -> Result<Url, Unsafe> {
+        let url = Url::new(&self.urls.file(entry, &file.name, file.secret))?;
         let url = match self.machine.mac {
             Some(mac) => url.with_query("mac", &mac.to_string()),
             None => url,

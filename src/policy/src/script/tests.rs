@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use bootstorm_catalog::{Content, Entry, EntryKind, Injected, Made};
+use bootstorm_catalog::{Content, Entry, EntryKind, Injected, Startup};
 use bootstorm_config::Scheme;
 use bootstorm_proto::types::{ClientArch, Family, MacAddress};
 use proptest::prelude::*;
@@ -46,14 +46,11 @@ fn wim() -> Choice {
             wim: "winpe.wim".to_owned(),
             index: 2,
             inject: vec![
-                Injected {
-                    name: "bootstorm.json".to_owned(),
-                    content: Content::Made(Made::Json),
-                },
-                Injected {
-                    name: "winpeshl.ini".to_owned(),
-                    content: Content::File("winpe/winpeshl.ini".to_owned()),
-                },
+                Injected::new("bootstorm.json", Content::Json(Startup::default().into())),
+                Injected::new(
+                    "winpeshl.ini",
+                    Content::File("winpe/winpeshl.ini".to_owned()),
+                ),
             ],
             wimboot: "boot/wimboot".to_owned(),
             args: String::new(),

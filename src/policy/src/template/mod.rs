@@ -151,7 +151,7 @@ impl Call {
 const LOOKS_AGAIN: Duration = Duration::from_secs(1);
 
 /// The same for templates, without the marks of values, which machines may have sent.
-fn shown(json: &serde_json::Value) -> Value {
+pub(crate) fn shown(json: &serde_json::Value) -> Value {
     match json {
         serde_json::Value::Null => Value::from(()),
         serde_json::Value::Bool(it) => Value::from(*it),

@@ -3,14 +3,18 @@
 
 use std::fmt::Write as _;
 
-use bootstorm_catalog::Entry;
+use bootstorm_catalog::{Entry, Startup};
 use serde_json::{Value, json};
 
 use super::Origin;
 
 /// As one JSON object.
-pub(super) fn json(entry: &Entry, known: &Value, origin: &Origin<'_>) -> String {
-    let mut text = format!("{:#}", parameters(entry, known, origin));
+pub(super) fn json(entry: &Entry, startup: &Startup, known: &Value, origin: &Origin<'_>) -> String {
+    let mut all = parameters(entry, known, origin);
+    all["wpeinit"] = startup.client.into();
+    all["unattend"] = startup.unattend.as_deref().into();
+    all["start"] = startup.start.as_slice().into();
+    let mut text = format!("{all:#}");
     text.push('\n');
     text
 }

@@ -3,7 +3,7 @@
 use bootstorm_proto::types::Family;
 use bootstorm_telemetry::event::Reason;
 
-use super::{Wim, WimImage, inject};
+use super::{Wim, WimArch, WimImage, inject};
 use crate::kinds::{Candidate, Listing, Settings, boot_families, one_line, stem};
 use crate::{Entry, EntryKind, File};
 
@@ -17,17 +17,22 @@ pub(crate) fn find(listing: &Listing<'_>, out: &mut Vec<Candidate>) {
 fn candidate(listing: &Listing<'_>, file: &File) -> Candidate {
     let (settings, mut problems) = listing.settings(&file.path);
     let wimboot = choose_wimboot(listing, file, &settings);
-    let (inject, more) = inject::files(listing, stem(&file.path), &settings.winpe);
-    problems.extend(more);
+    let arch = wimboot.as_ref().ok().and_then(|found| found.arch);
+    let inject = inject::files(listing, file, &settings.winpe, arch);
+    problems.extend(inject.problems);
     let copying = listing.is_pending_below(stem(&file.path));
     let (index, families, unbootable) = match &wimboot {
-        Ok(found) => (found.index, found.families.clone(), copying),
+        Ok(found) => (
+            found.index,
+            found.families.clone(),
+            copying.or(inject.unbootable),
+        ),
         Err(why) => (1, Vec::new(), Some(why.clone())),
     };
     let kind = EntryKind::Wim {
         wim: file.path.to_string(),
         index,
-        inject,
+        inject: inject.files,
         wimboot: wimboot.map(|found| found.path).unwrap_or_default(),
         args: settings.args.clone().unwrap_or_default(),
     };
@@ -45,6 +50,7 @@ fn candidate(listing: &Listing<'_>, file: &File) -> Candidate {
 struct Bootable {
     index: u32,
     families: Vec<Family>,
+    arch: Option<WimArch>,
     path: String,
 }
 
@@ -73,6 +79,7 @@ fn choose_wimboot(
         Some(Bootable {
             index: image.index,
             families,
+            arch: image.arch,
             path: program.path.to_string(),
         })
     });

@@ -13,6 +13,7 @@ mod lzx;
 mod resource;
 #[cfg(test)]
 pub(crate) mod sample;
+mod startup;
 #[cfg(test)]
 mod tests;
 mod tree;

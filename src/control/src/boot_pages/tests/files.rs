@@ -1,32 +1,70 @@
 //! Files that are made for one machine.
 
-use bootstorm_catalog::{Content, Injected, Made};
+use bootstorm_catalog::{Content, File, Injected, Mapping, Startup};
 use bootstorm_config::{PlanConfig, Rule};
 
 use super::*;
 
 /// The same server with a Windows PE.
 fn lab() -> Lab {
-    let inject = [Made::Json, Made::Ini, Made::Ca].map(|made| Injected {
-        name: made.name().to_owned(),
-        content: Content::Made(made),
-    });
-    let winpe = EntryKind::Wim {
-        wim: "winpe.wim".to_owned(),
-        index: 1,
-        inject: inject.into(),
-        wimboot: "boot/wimboot".to_owned(),
-        args: String::new(),
+    let startup = Startup {
+        start: vec!["setup.exe".to_owned()],
+        ..Startup::default()
     };
+    let inject = [
+        Injected::new("bootstorm.json", Content::Json(Arc::new(startup))),
+        Injected::new("bootstorm.ini", Content::Ini),
+        Injected::new("ca.crt", Content::Ca),
+    ];
     let tool = EntryKind::Efi {
         program: "tool.efi".to_owned(),
         args: String::new(),
     };
-    let entries = vec![
-        Entry::new("tool", "Tool", tool),
-        Entry::new("winpe", "Windows PE", winpe),
-    ];
+    let entries = vec![Entry::new("tool", "Tool", tool), winpe(inject.into())];
     lab_of(tempfile::tempdir().unwrap(), Snapshot::new([], entries))
+}
+
+/// The same server with these files, which make a Windows PE.
+fn lab_with(files: &[(&str, &str)]) -> Lab {
+    let data = tempfile::tempdir().unwrap();
+    let file = |(path, text): &(&str, &str)| {
+        let blob = data.path().join("blob");
+        std::fs::write(&blob, text).unwrap();
+        let content = Mapping::open(&blob).unwrap();
+        std::fs::remove_file(&blob).unwrap();
+        Arc::new(File {
+            path: (*path).into(),
+            content,
+            sha256: [0; 32],
+            modified: SystemTime::UNIX_EPOCH,
+        })
+    };
+    let files: Vec<_> = files.iter().map(file).collect();
+    let inject = files.iter().map(|file| {
+        let path = file.path.to_string();
+        let name = path.trim_start_matches("winpe/").trim_end_matches(".j2");
+        let content = match path.ends_with(".j2") {
+            true => Content::Template(path.clone()),
+            false => Content::File(path.clone()),
+        };
+        Injected {
+            secret: name.starts_with("secret"),
+            ..Injected::new(name, content)
+        }
+    });
+    let entry = winpe(inject.collect());
+    lab_of(data, Snapshot::new(files, vec![entry]))
+}
+
+fn winpe(inject: Vec<Injected>) -> Entry {
+    let kind = EntryKind::Wim {
+        wim: "winpe.wim".to_owned(),
+        index: 1,
+        inject,
+        wimboot: "boot/wimboot".to_owned(),
+        args: String::new(),
+    };
+    Entry::new("winpe", "Windows PE", kind)
 }
 
 /// Path and query of what the script injects under this name.
@@ -87,6 +125,8 @@ fn twopxe_17_windows_pe_finds_all_that_is_known_of_its_machine() {
     assert_eq!(json["server"], "http://10.0.0.9:8080");
     assert_eq!(json["mac"], MAC);
     assert_eq!(json["entry"], "winpe");
+    assert_eq!(json["wpeinit"], false);
+    assert_eq!(json["start"][0], "setup.exe");
     assert_eq!(json["values"]["role"], "kiosk\r\n[facts]");
     assert_eq!(json["facts"]["smbios"]["serial"], "A 7&");
     assert_eq!(json["facts"]["params"]["room"], "12");
@@ -176,4 +216,59 @@ fn what_a_machine_boots_once_has_its_files() {
     let response = lab.respond(&elsewhere(&path, &query));
     assert_eq!(response.status, 200, "{}", body(&response));
     assert!(!script_of(&lab).contains("choose"), "no menu");
+}
+
+#[test]
+fn templates_are_filled_in_for_the_machine() {
+    let source = "<ComputerName>{{ values.role }} {{ smbios.asset }}</ComputerName>\n";
+    let lab = lab_with(&[("winpe/unattend.xml.j2", source), ("winpe/plain", "x")]);
+    rules(&lab, "winpe");
+    let script = script_of(&lab);
+    let (path, query) = of_script(&script, "unattend.xml");
+    assert_eq!(path, "/boot/file/winpe/unattend.xml");
+    let response = lab.respond(&elsewhere(&path, &query));
+    let wanted = "<ComputerName>kiosk  [facts] PC-0815</ComputerName>\n";
+    assert_eq!(body(&response), wanted);
+    assert_eq!(response.content_type, "application/octet-stream");
+    assert!(script.contains("http://10.0.0.9:8080/images/winpe/plain plain"));
+}
+
+#[test]
+fn a_template_that_fails_for_a_machine_is_told_on_its_screen() {
+    let lab = lab_with(&[("winpe/own.ini.j2", "one\n{{ values.missing.more }}\n")]);
+    rules(&lab, "winpe");
+    let script = script_of(&lab);
+    assert!(
+        script.contains("echo [winpe.template-failed] winpe/own.ini.j2:2: "),
+        "{script}"
+    );
+    assert!(!script.contains("initrd"), "{script}");
+}
+
+#[test]
+fn secrets_travel_over_tls_alone() {
+    let lab = lab_with(&[("winpe/secret.txt", "the password")]);
+    rules(&lab, "winpe");
+    let script = script_of(&lab);
+    let reason = "[boot.secret-over-http] Loading secret.txt without TLS";
+    assert!(script.contains(reason), "{script}");
+    assert!(!script.contains("initrd"), "{script}");
+
+    lab.policy.set_ports(Ports {
+        https: Some(8050),
+        ..Ports::default()
+    });
+    let script = script_of(&lab);
+    let begins = "initrd --name secret.txt https://10.0.0.9:8050";
+    let line = script.lines().find_map(|line| line.strip_prefix(begins));
+    let (path, rest) = line.unwrap().split_once('?').unwrap();
+    let query = rest.split(' ').next().unwrap();
+    let over = |secure| BootRequest {
+        secure,
+        ..elsewhere(path, query)
+    };
+    assert_eq!(body(&lab.respond(&over(true))), "the password");
+    let plain = lab.respond(&over(false));
+    assert_eq!(plain.status, 403);
+    assert!(body(&plain).starts_with("boot.secret-over-http"));
 }
