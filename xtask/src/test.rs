@@ -38,6 +38,10 @@ const FUZZ_SECONDS: u64 = 60;
 /// Loads programs into the kernel, so plain `cargo test` leaves it out.
 const KERNEL_TESTS: &str = "bootstorm-kernel-tests";
 
+/// What plain tests are of. Steps that run single ones name the same packages: with others, cargo
+/// would build much of it once more.
+pub(crate) const TESTED: [&str; 3] = ["--workspace", "--exclude", KERNEL_TESTS];
+
 const STEPS: &[Step] = &[
     Step {
         name: "packages",
@@ -72,7 +76,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "tests",
         about: "cargo test of the whole workspace",
-        run: |arguments| tests(arguments, &["--workspace", "--exclude", KERNEL_TESTS]),
+        run: |arguments| tests(arguments, &TESTED),
     },
     Step {
         name: "kernel",

@@ -75,7 +75,8 @@ pub(crate) fn check(arguments: &test::Arguments) -> Result<Count> {
     count.add(Count::passed());
     let stage = stage(&program)?;
     let mut wine = workspace::cargo();
-    wine.args(["test", "--quiet", "--package", "bootstorm-server"])
+    wine.args(["test", "--quiet"])
+        .args(test::TESTED)
         .args(["--test", "winpe", "--", "--ignored"])
         .env("BOOTSTORM_WINPE", &stage);
     count.add(test::counted(arguments, &mut wine)?);

@@ -4,10 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "what a test stands on fails the test")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -170,24 +170,54 @@ impl Drop for Windows {
 }
 
 impl Windows {
+    /// It is set up when the first program runs, and stays up between one and the next.
+    fn new() -> Self {
+        let windows = Self(tempfile::tempdir().unwrap());
+        let mut stay = Command::new(WINESERVER);
+        stay.arg("--persistent").env("WINEPREFIX", windows.0.path());
+        assert!(stay.status().unwrap().success());
+        windows
+    }
+
     fn run(&self, program: &Path, words: &[&str], folder: &Path) -> (Option<i32>, String) {
-        let mut wine = Command::new(WINE);
-        wine.arg(program)
+        // What Windows runs in the background keeps what it was given: a pipe would not end.
+        let mut said = tempfile::tempfile().unwrap();
+        let out = || Stdio::from(said.try_clone().unwrap());
+        let mut process = Command::new(WINE)
+            .arg(program)
             .args(words)
             .current_dir(folder)
             .env("WINEPREFIX", self.0.path())
             .env("WINEDEBUG", "-all")
             // Neither .NET nor a browser is asked for, and no icons are made.
             .env("WINEDLLOVERRIDES", "mscoree,mshtml,winemenubuilder.exe=")
-            .env_remove("DISPLAY");
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = wine.output().unwrap();
-        let said = [stdout, stderr].concat();
-        (status.code(), String::from_utf8_lossy(&said).into_owned())
+            .env_remove("DISPLAY")
+            .stdin(Stdio::null())
+            .stdout(out())
+            .stderr(out())
+            .spawn()
+            .unwrap();
+        let status = ended(&mut process);
+        said.rewind().unwrap();
+        let mut text = Vec::new();
+        said.read_to_end(&mut text).unwrap();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let status = status.unwrap_or_else(|| panic!("{words:?} does not end: {text}"));
+        (status.code(), text)
     }
+}
+
+/// How it ended; whatever takes longer than anything here can is ended.
+fn ended(process: &mut Child) -> Option<ExitStatus> {
+    for _ in 0..3000 {
+        if let Some(status) = process.try_wait().unwrap() {
+            return Some(status);
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    None
 }
 
 /// A folder as X:\Windows\System32 is: the client and its instructions.
@@ -228,7 +258,7 @@ impl<'a> System32<'a> {
 #[ignore = "cargo xtask test winpe builds the client that this runs"]
 fn the_client_goes_through_its_phases_or_says_what_keeps_it() {
     let server = Server::start();
-    let windows = Windows(tempfile::tempdir().unwrap());
+    let windows = Windows::new();
     usage_is_told(&windows, &server);
     every_phase_arrives(&windows, &server);
     a_program_that_fails_is_reported_with_the_log(&windows, &server);
