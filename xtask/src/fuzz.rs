@@ -14,7 +14,7 @@ use crate::workspace;
 mod seeds;
 
 /// Target and the longest input that makes sense for it.
-const TARGETS: [(&str, u32); 7] = [
+const TARGETS: [(&str, u32); 8] = [
     ("decision", 4096),
     ("dhcp4", 1600),
     ("dhcp6", 1600),
@@ -22,6 +22,7 @@ const TARGETS: [(&str, u32); 7] = [
     ("ipxe_params", 4096),
     ("tftp", 4096),
     ("wim", 16_384),
+    ("wim_inside", 16_384),
 ];
 
 /// What cargo-fuzz passes too, in the spelling of a stable compiler.

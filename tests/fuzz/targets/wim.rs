@@ -1,7 +1,7 @@
-//! The header and the XML of a WIM image.
+//! A whole WIM image: header, XML, lookup table, integrity table, trees and files.
 #![no_main]
 
-use bootstorm_catalog::wim::Wim;
+use bootstorm_catalog::wim::{Wim, WimFile, loaders};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -12,5 +12,20 @@ fuzz_target!(|input: &[u8]| {
             let _ = (wim.image(number), wim.boot_image(Some(number)));
         }
         let _ = wim.boot_image(None);
+    }
+    if let Ok(file) = WimFile::open(input) {
+        let _ = file.xml();
+        if let Ok(Some(integrity)) = file.integrity() {
+            let _ = integrity.verify();
+        }
+        for index in 0..4 {
+            let Ok(tree) = file.tree(index) else { continue };
+            for node in tree.nodes() {
+                if let Ok(content) = file.read(node) {
+                    assert_eq!(file.size(node), Ok(content.len() as u64));
+                }
+            }
+            assert!(loaders(&tree).len() <= tree.nodes().count());
+        }
     }
 });
