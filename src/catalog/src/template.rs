@@ -235,6 +235,7 @@ mod tests {
         }
         assert_eq!(line("own.ini"), "v=A&B<c>\"'  %PATH%|$(x)`\u{2019}\\;\r\n");
         assert_eq!(filled("a.xml", "{{ value|safe }}", "<x/>"), "<x/>");
+        assert_eq!(filled("a.xml", "{{ none.at or value }}", "x"), "x");
         assert_eq!(
             filled(
                 "a.cmd",

@@ -44,7 +44,7 @@ pub use model::{
     Tftp, Tls, UefiOffer, Xdp, parse_data_ports,
 };
 pub use pattern::{GuidPattern, MacPattern};
-pub use policy::{AnswerTo, PolicyConfig, PolicyPlace, Prompt, PromptPolicy, RequestFrom};
+pub use policy::{AnswerTo, Peers, PolicyConfig, PolicyPlace, Prompt, PromptPolicy, RequestFrom};
 pub use provider::{
     ApprovalConfig, AskedAt, ConfigMgrConfig, ConfigMgrSource, ExecCommand, ExecConfig, FailureIs,
     ProviderConfig, ProviderKind, ReferralConfig, SqlConfig, WebhookConfig,

@@ -71,6 +71,17 @@ pub struct PolicyPlace {
     pub answer: Option<AnswerTo>,
     /// The delay there, if it differs.
     pub delay: Option<u16>,
+    /// Whether machines there load from each other, if iPXE is to be told.
+    pub peers: Option<Peers>,
+}
+
+/// Whether machines load from each other what others have loaded (peer distribution, BranchCache).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peers {
+    /// They do.
+    pub shared: bool,
+    /// The cache that they ask, as host and port.
+    pub cache: Option<String>,
 }
 
 /// Where a request comes from.
@@ -160,6 +171,8 @@ struct WrittenPlace {
     subnet: Option<String>,
     answer: Option<AnswerTo>,
     delay: Option<u16>,
+    peerdist: Option<bool>,
+    peerhost: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -229,11 +242,28 @@ fn read_place(
             return None;
         }
     };
+    let cache = written.peerhost;
+    if cache
+        .as_deref()
+        .is_some_and(|cache| !is_host_and_port(cache))
+    {
+        let text = "it is a host and a port, such as \"10.0.0.5:1337\"";
+        findings.push(Finding::bad_value(key("peerhost"), text));
+        return None;
+    }
+    let shared = written.peerdist.or_else(|| cache.as_ref().map(|_| true));
     Some(PolicyPlace {
         from,
         answer: written.answer,
         delay: written.delay,
+        peers: shared.map(|shared| Peers { shared, cache }),
     })
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-.[]:".contains(&b);
+    let (host, port) = text.rsplit_once(':').unwrap_or_default();
+    !host.is_empty() && host.bytes().all(plain) && port.parse::<u16>().is_ok()
 }
 
 pub(crate) fn lint(config: &Config, findings: &mut Vec<Finding>) {
@@ -266,8 +296,10 @@ fn lint_place(config: &Config, index: usize, place: &PolicyPlace, findings: &mut
         lint_delay(&format!("{table}.delay"), delay, findings);
     }
     let no_effect = |text: &str| Finding::warning("config.no-effect", table.as_str(), text);
-    if place.answer.is_none() && place.delay.is_none() {
-        findings.push(no_effect("neither `answer` nor `delay` differs here"));
+    if place.answer.is_none() && place.delay.is_none() && place.peers.is_none() {
+        findings.push(no_effect(
+            "none of `answer`, `delay` and `peerdist` differs here",
+        ));
     }
     let earlier = &config.policy.places[..index];
     if let Some(first) = earlier.iter().position(|e| covers(&e.from, &place.from)) {

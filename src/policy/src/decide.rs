@@ -18,7 +18,7 @@ use crate::decision::{Decision, Outcome, Wait};
 use crate::elsewhere::Elsewhere;
 use crate::identity::{Duplicates, SharedMacs};
 use crate::offer::Offer;
-use crate::places::InterfaceNames;
+use crate::places::{self, InterfaceNames};
 use crate::providers::Query;
 use crate::told::Teller;
 use crate::{
@@ -295,7 +295,10 @@ impl Policy {
         decision: &Decision,
         query: &Query<'_>,
     ) -> BootPlan {
-        let plan = resolve::plan(rules, catalog, &decision.outcome, query);
+        let mut plan = resolve::plan(rules, catalog, &decision.outcome, query);
+        if let Some(peers) = places::peers(&rules.policy, &self.interfaces.load(), query.facts) {
+            plan.share(peers);
+        }
         let is_required = matches!(&decision.outcome, Outcome::Serve(plan) if plan.required);
         plan.asked_first(&rules.policy.prompt, decision.known, is_required)
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bootstorm_config::{AnswerTo, PolicyConfig, RequestFrom};
+use bootstorm_config::{AnswerTo, Peers, PolicyConfig, RequestFrom};
 use bootstorm_telemetry::event::Reason;
 
 use crate::Facts;
@@ -54,6 +54,24 @@ impl Place {
     }
 }
 
+/// Whether machines load from each other where this one is: by its own address, too, since nobody
+/// may have heard where its network begins.
+pub(crate) fn peers<'a>(
+    config: &'a PolicyConfig,
+    names: &InterfaceNames,
+    facts: &Facts,
+) -> Option<&'a Peers> {
+    let is_in = |from: &RequestFrom| match (from, facts.address) {
+        (RequestFrom::Subnet(subnet), Some(address)) => subnet.contains(address),
+        _ => false,
+    };
+    let mut places = config.places.iter();
+    places.find_map(|place| {
+        let here = fits(&place.from, names, facts) || is_in(&place.from);
+        place.peers.as_ref().filter(|_| here)
+    })
+}
+
 fn fits(from: &RequestFrom, names: &InterfaceNames, facts: &Facts) -> bool {
     let relay = facts.relay.map(|relay| relay.to_canonical());
     match from {
@@ -82,6 +100,7 @@ mod tests {
             from,
             answer,
             delay,
+            peers: None,
         }
     }
 
@@ -145,5 +164,37 @@ mod tests {
         }
         assert_eq!(code(AnswerTo::Known, true), None);
         assert_eq!(code(AnswerTo::Known, false), Some("policy.unknown-machine"));
+    }
+
+    #[test]
+    fn the_first_place_that_says_whether_machines_share_decides() {
+        let shares = |from, shared| PolicyPlace {
+            peers: Some(Peers {
+                shared,
+                cache: None,
+            }),
+            ..place(from, None, None)
+        };
+        let subnet = |text: &str| RequestFrom::Subnet(text.parse().unwrap());
+        let config = PolicyConfig {
+            places: vec![
+                place(subnet("10.0.0.0/8"), Some(AnswerTo::All), None),
+                shares(subnet("10.9.0.0/16"), false),
+                shares(subnet("10.0.0.0/8"), true),
+            ],
+            ..PolicyConfig::default()
+        };
+        let at = |address: [u8; 4], relay: Option<[u8; 4]>| {
+            let facts = Facts {
+                address: Some(address.into()),
+                relay: relay.map(IpAddr::from),
+                ..Facts::default()
+            };
+            peers(&config, &HashMap::new(), &facts).map(|peers| peers.shared)
+        };
+        assert_eq!(at([10, 9, 0, 1], None), Some(false));
+        assert_eq!(at([192, 168, 0, 1], Some([10, 9, 0, 1])), Some(false));
+        assert_eq!(at([10, 8, 0, 1], None), Some(true));
+        assert_eq!(at([192, 168, 0, 1], None), None);
     }
 }

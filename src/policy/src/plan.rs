@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bootstorm_catalog::{Entry, EntryKind};
-use bootstorm_config::{MenuColours, Prompt, PromptPolicy};
+use bootstorm_config::{MenuColours, Peers, Prompt, PromptPolicy};
 use bootstorm_proto::ipxe::Key;
 use bootstorm_telemetry::event::Reason;
 
@@ -139,6 +139,8 @@ pub struct Choice {
     pub entry: Entry,
     /// Path of memdisk, which boots ISO images on a BIOS where a virtual drive will not do.
     pub memdisk: Option<String>,
+    /// Whether iPXE loads from other machines what they have; nothing to leave that to it.
+    pub peers: Option<Peers>,
 }
 
 impl Choice {
@@ -182,6 +184,27 @@ impl BootPlan {
             timeout: prompt.timeout,
         };
         Self::Ask(question, Box::new(self))
+    }
+
+    /// Whatever entry it boots, machines load it from each other or do not.
+    pub(crate) fn share(&mut self, peers: &Peers) {
+        match self {
+            Self::Entry(choice) => choice.peers = Some(peers.clone()),
+            Self::Menu(menu) => {
+                for choice in &mut menu.choices {
+                    choice.peers = Some(peers.clone());
+                }
+            }
+            Self::Pages(pages) => {
+                for item in pages.pages.iter_mut().flat_map(|page| &mut page.items) {
+                    if let Does::Boot(plan) = &mut item.does {
+                        plan.share(peers);
+                    }
+                }
+            }
+            Self::Ask(_, plan) => plan.share(peers),
+            Self::Script(_) | Self::Local | Self::Wait(_) | Self::Refer(_) | Self::Refuse(_) => {}
+        }
     }
 
     /// The machine boots this entry, or a person at it may choose it.

@@ -234,5 +234,6 @@ fn choice(catalog: &Snapshot, entry: &Entry, family: Option<Family>) -> Choice {
     Choice {
         entry,
         memdisk: wants_memdisk.then(memdisk).flatten(),
+        peers: None,
     }
 }

@@ -77,6 +77,7 @@ fn entry(id: &str) -> BootPlan {
     BootPlan::Entry(Choice {
         entry: Entry::new(id, id, kind),
         memdisk: None,
+        peers: None,
     })
 }
 

@@ -13,6 +13,13 @@ impl Writer<'_> {
         // A second try after a failed one must not find the files of the first.
         self.script.imgfree();
         self.script.echo(&choice.entry.title);
+        if let Some(peers) = &choice.peers {
+            let shared = if peers.shared { "1" } else { "0" };
+            self.script.set("peerdist", shared).or_continue();
+            if let Some(cache) = &peers.cache {
+                self.script.set("peerhost", cache).or_continue();
+            }
+        }
         let written = match &choice.entry.kind {
             EntryKind::Linux {
                 kernel,

@@ -10,6 +10,8 @@ use crate::decision::{Referral, Wait};
 use crate::trail::OURSELVES;
 use crate::{Choice, Does, Item, Page, Pages, Question};
 
+mod winpe;
+
 fn render(plan: &BootPlan, urls: &Urls, machine: &Facts) -> String {
     super::render(plan, urls, machine, LocalBoot::default())
 }
@@ -81,6 +83,7 @@ fn choice(entry: Entry) -> Choice {
     Choice {
         entry,
         memdisk: None,
+        peers: None,
     }
 }
 

@@ -125,7 +125,7 @@ fn policies_that_cannot_be_meant_are_told() {
     warning[config.budget-too-long]: policy.budget: 20s: a request is kept for 10s at most, and firmware gives up after 28 s
     warning[config.delay-too-long]: policy.where[0].delay: 60 s: most firmware asks for the last time after 28 s and would never be answered
     warning[config.no-effect]: policy.where[1]: policy.where[0] fits all of these requests and goes before
-    warning[config.no-effect]: policy.where[2]: neither `answer` nor `delay` differs here
+    warning[config.no-effect]: policy.where[2]: none of `answer`, `delay` and `peerdist` differs here
     warning[config.no-effect]: policy.where[2]: `eno2` is not among the interfaces that are answered on
     warning[config.duplicate]: identity.shared_macs[1]: 00:e0:4c* is also number 1
     error[config.no-such-file]: identity.shared_macs_file: /etc/bootstorm/nowhere: No such file or directory (os error 2)

@@ -8,6 +8,7 @@ fn place(from: &str, answer: AnswerTo) -> PolicyPlace {
         from: RequestFrom::Relay(from.parse().unwrap()),
         answer: Some(answer),
         delay: None,
+        peers: None,
     }
 }
 

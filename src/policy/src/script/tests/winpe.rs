@@ -1,0 +1,61 @@
+//! Scripts that boot a Windows PE.
+
+use bootstorm_config::Peers;
+
+use super::*;
+
+#[test]
+fn winboot_07_each_file_comes_by_initrd_and_those_of_the_machine_with_its_token() {
+    let urls = urls().with_token("0123abcd");
+    let script = render(&BootPlan::Entry(wim()), &urls, &machine(Family::X64));
+    let lines: Vec<&str> = script.lines().collect();
+    let kernel = "kernel --name wimboot http://10.0.0.1:8080/images/boot/wimboot gui index=2 \
+                  || goto failed";
+    assert!(lines.contains(&kernel), "{script}");
+    let files: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("initrd --name "))
+        .collect();
+    let own = "http://10.0.0.1:8080/boot/file/winpe/bootstorm.json?token=0123abcd&\
+               mac=52%3A54%3A00%3A99%3A00%3A01";
+    let images = "http://10.0.0.1:8080/images";
+    assert_eq!(
+        files,
+        [
+            format!("bootstorm.json {own} bootstorm.json || goto failed"),
+            format!("winpeshl.ini {images}/winpe/winpeshl.ini winpeshl.ini || goto failed"),
+            format!("boot.wim {images}/winpe.wim boot.wim || goto failed"),
+        ]
+    );
+    assert!(lines.contains(&"boot || goto failed") && lines.contains(&":failed"));
+    let mut quiet = wim();
+    if let EntryKind::Wim { args, .. } = &mut quiet.entry.kind {
+        *args = "rawbcd pause".to_owned();
+    }
+    let script = boot(quiet, Family::X64);
+    assert!(
+        script.contains("/boot/wimboot rawbcd pause index=2 ||"),
+        "{script}"
+    );
+}
+
+#[test]
+fn twopxe_28_the_network_says_whether_machines_load_from_each_other() {
+    let script = |plan: &BootPlan| render(plan, &urls(), &machine(Family::X64));
+    let mut plan = BootPlan::Entry(wim());
+    assert!(!script(&plan).contains("peer"));
+    plan.share(&Peers {
+        shared: false,
+        cache: None,
+    });
+    let alone = script(&plan);
+    assert!(alone.contains("set peerdist 0 ||\n") && !alone.contains("peerhost"));
+    let mut menu = menu(vec![linux(), wim()], None);
+    menu.share(&Peers {
+        shared: true,
+        cache: Some("10.0.0.5:1337".to_owned()),
+    });
+    let shared = script(&menu);
+    assert_eq!(shared.matches("set peerdist 1 ||\n").count(), 2, "{shared}");
+    assert_eq!(shared.matches("set peerhost 10.0.0.5:1337 ||\n").count(), 2);
+}
