@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Lints it, tests what it decides, builds it, and runs it under Wine against a real server.
 pub(crate) fn check(arguments: &test::Arguments) -> Result<Count> {
-    packages::install(&[packages::WINPE, packages::WINE].concat())?;
+    packages::install(&[packages::WINPE, packages::WINE, packages::WINDOWS].concat())?;
     let mut count = Count::passed();
     let mut clippy = workspace::cargo();
     clippy.args(["clippy", "--quiet", "--locked", "--all-targets"]);

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const MAC: &str = "52:54:00:99:00:01";
+/// The machine that boots the image.
+const OTHER_MAC: &str = "52:54:00:99:00:02";
 const WINE: &str = "/usr/lib/wine/wine64";
 const WINESERVER: &str = "/usr/lib/wine/wineserver";
 
@@ -37,19 +39,21 @@ impl Drop for Server {
 impl Server {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("images")).unwrap();
+        images(&folder.path().join("images"));
         let off = ["dhcp", "pxe", "dhcp6", "tftp", "syslog"];
         let off = off.map(|name| format!("{name} = \"off\"\n")).concat();
-        let on = ["http", "https", "web"];
-        let on = on
-            .map(|name| format!("{name} = \"127.0.0.1:0\"\n"))
-            .concat();
+        let on = ["http", "web"].map(|name| format!("{name} = \"127.0.0.1:0\"\n"));
+        // What is made for machines names the port of the configuration.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let https = free.local_addr().unwrap();
+        drop(free);
+        let on = format!("{}https = \"{https}\"\n", on.concat());
         let templates = folder.path().join("templates");
         fs::create_dir(&templates).unwrap();
         fs::write(templates.join("winpe.ipxe"), "chain {{ urls.report }}\n").unwrap();
         let text = format!(
             "images = \"images\"\ndata = \"data\"\n[listen]\n{on}{off}[boot]\ntemplates = \
-             \"templates\"\n[[rule]]\nboot = \"script:winpe.ipxe\"\n"
+             \"templates\"\n[[machine]]\nmac = \"{OTHER_MAC}\"\nboot = \"winpe\"\n[[rule]]\nboot = \"script:winpe.ipxe\"\n"
         );
         let config = folder.path().join("bootstorm.toml");
         fs::write(&config, text).unwrap();
@@ -87,30 +91,35 @@ impl Server {
         body.to_owned()
     }
 
+    /// What iPXE of a machine gets.
+    fn script(&self, mac: &str) -> String {
+        let path = format!("/boot?mac={mac}&buildarch=x86_64&platform=efi&asked=1");
+        self.get(&self.http, &path, "User-Agent: iPXE/1.21.1\r\n")
+    }
+
     /// The token of a boot of the machine.
     fn token(&self) -> String {
-        let path = format!("/boot?mac={MAC}&arch=x86_64&platform=efi");
-        let script = self.get(&self.http, &path, "User-Agent: iPXE/1.21.1\r\n");
+        let script = self.script(MAC);
         let (_, token) = script.split_once("token=").unwrap();
         token.chars().take_while(char::is_ascii_hexdigit).collect()
     }
 
     /// The machine, as the API shows it once it is so: the table takes events in a moment later.
-    fn machine(&self, is_so: impl Fn(&Value) -> bool) -> Value {
+    fn machine(&self, mac: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..300 {
-            let machine = self.shown();
+            let machine = self.shown(mac);
             if is_so(&machine) {
                 return machine;
             }
             thread::sleep(Duration::from_millis(100));
         }
-        panic!("{:#}", self.shown());
+        panic!("{:#}", self.shown(mac));
     }
 
-    fn shown(&self) -> Value {
+    fn shown(&self, mac: &str) -> Value {
         let token = fs::read_to_string(self.folder.path().join("data/admin.token")).unwrap();
         let header = format!("Authorization: Bearer {}\r\n", token.trim());
-        let path = format!("/api/v1/clients/{MAC}");
+        let path = format!("/api/v1/clients/{mac}");
         serde_json::from_str(&self.get(&self.web, &path, &header)).unwrap()
     }
 
@@ -121,11 +130,36 @@ impl Server {
             "server": format!("https://{}", self.https),
             "token": self.token(),
             "mac": MAC,
-            "entry": "winpe",
+            // The server knows no such entry: what the machine has is what holds.
+            "entry": "elsewhere",
             "ca": self.get(&self.http, "/ca.crt", ""),
             "patience": 60,
         })
     }
+}
+
+/// A Windows PE as far as a server looks into it, whose client starts something.
+fn images(folder: &Path) {
+    let boot = folder.join("boot");
+    fs::create_dir_all(&boot).unwrap();
+    for name in ["wimboot", "bootstorm-winpe.exe"] {
+        fs::write(boot.join(name), "stands in").unwrap();
+    }
+    let tree = folder.join("winpe");
+    fs::create_dir(&tree).unwrap();
+    fs::write(
+        tree.join("image.toml"),
+        "[winpe]\nclient = true\nstart = [\"echo %BOOTSTORM_ENTRY%>told.txt\"]\n",
+    )
+    .unwrap();
+    let wimlib = |words: &[&str]| {
+        let mut wimlib = Command::new("wimlib-imagex");
+        let said = wimlib.args(words).current_dir(folder).output().unwrap();
+        assert!(said.status.success(), "{words:?}: {said:?}");
+    };
+    wimlib(&["capture", "boot", "winpe.wim", "WinPE", "--boot"]);
+    let x64 = "--image-property=WINDOWS/ARCH=9";
+    wimlib(&["info", "winpe.wim", "1", x64]);
 }
 
 /// Kinds and texts of a machine's steps that are its own reports, and the lines that it said.
@@ -261,6 +295,7 @@ fn the_client_goes_through_its_phases_or_says_what_keeps_it() {
     let windows = Windows::new();
     usage_is_told(&windows, &server);
     every_phase_arrives(&windows, &server);
+    what_the_server_injects_is_run(&windows, &server);
     a_program_that_fails_is_reported_with_the_log(&windows, &server);
     a_token_of_nobody_is_refused(&windows, &server);
     another_ca_is_not_trusted(&windows, &server);
@@ -295,7 +330,7 @@ fn every_phase_arrives(windows: &Windows, server: &Server) {
     let system = System32::new(windows, &instructions.to_string());
     let (code, said) = system.run(&[]);
     assert_eq!(code, Some(0), "{said}");
-    let machine = server.machine(|machine| machine["phase"] == "finished");
+    let machine = server.machine(MAC, |machine| machine["phase"] == "finished");
     let wanted = [
         ("client-started", ""),
         ("network-up", ""),
@@ -317,6 +352,33 @@ fn every_phase_arrives(windows: &Windows, server: &Server) {
     assert!(listed.contains(&thumbprint(&ca)), "{listed}");
 }
 
+/// The whole way: what the script of the machine injects, then the client as winpeshl.ini runs it.
+fn what_the_server_injects_is_run(windows: &Windows, server: &Server) {
+    let script = server.script(OTHER_MAC);
+    let injected = |name: &str| {
+        let line = format!("initrd --name {name} ");
+        let line = script.lines().find_map(|it| it.trim().strip_prefix(&line));
+        let line = line.unwrap_or_else(|| panic!("{name}: {script}"));
+        let url = line.split(' ').next().unwrap();
+        let path = url.strip_prefix(&format!("http://{}", server.http));
+        server.get(&server.http, path.unwrap(), "")
+    };
+    assert!(injected("winpeshl.ini").contains("bootstorm-winpe.exe"));
+    assert_eq!(injected("bootstorm-winpe.exe"), "stands in");
+    // What is to be started is fetched once more, and that counts.
+    let mut instructions: Value = serde_json::from_str(&injected("bootstorm.json")).unwrap();
+    instructions["start"] = json!(["echo old>old.txt"]);
+    let system = System32::new(windows, &instructions.to_string());
+    let (code, said) = system.run(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(system.read("told.txt").trim(), "winpe");
+    assert!(!system.path("old.txt").exists(), "{said}");
+    assert!(system.path("wpeinit.ran").exists());
+    let machine = server.machine(OTHER_MAC, |machine| machine["phase"] == "finished");
+    let kinds: Vec<String> = steps(&machine).0.into_iter().map(|step| step.0).collect();
+    assert_eq!(kinds, ["client-started", "network-up", "done"]);
+}
+
 fn a_program_that_fails_is_reported_with_the_log(windows: &Windows, server: &Server) {
     let mut instructions = server.instructions();
     instructions["start"] = json!(["exit 7", "echo never>never.txt"]);
@@ -327,7 +389,7 @@ fn a_program_that_fails_is_reported_with_the_log(windows: &Windows, server: &Ser
         let lines = steps(machine).1;
         lines.iter().any(|line| line.contains("start: exit 7"))
     };
-    let machine = server.machine(is_told);
+    let machine = server.machine(MAC, is_told);
     let (reported, _) = steps(&machine);
     let told = "exit 7 ended with exit code 7";
     assert_eq!(reported.last().unwrap().1, told);
@@ -346,7 +408,7 @@ fn a_token_of_nobody_is_refused(windows: &Windows, server: &Server) {
     let (code, said) = system.run(&["report", "done"]);
     assert_eq!(code, Some(3), "{said}");
     // Its token, made just before, was the last thing that the server heard of this machine.
-    assert_eq!(server.shown()["phase"], "script");
+    assert_eq!(server.shown(MAC)["phase"], "script");
 }
 
 fn another_ca_is_not_trusted(windows: &Windows, server: &Server) {
