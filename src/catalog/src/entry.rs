@@ -54,7 +54,7 @@ pub enum EntryKind {
         /// Command line.
         cmdline: String,
     },
-    /// Windows PE through wimboot.
+    /// Windows PE.
     Wim {
         /// The .wim file.
         wim: String,
@@ -62,10 +62,12 @@ pub enum EntryKind {
         index: u32,
         /// Files to inject.
         inject: Vec<Injected>,
-        /// The wimboot program for the image's architecture.
+        /// The wimboot program for the image's architecture; empty where another loader is used.
         wimboot: String,
         /// Words for wimboot's command line, such as `gui`; empty for the default.
         args: String,
+        /// What loads it.
+        loader: WimLoader,
     },
     /// An EFI program.
     Efi {
@@ -80,6 +82,43 @@ pub enum EntryKind {
         image: String,
     },
 }
+
+/// What loads a Windows PE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WimLoader {
+    /// wimboot, under iPXE.
+    #[default]
+    Wimboot,
+    /// Windows' own boot manager over TFTP, out of the image. Where it is signed as said, else
+    /// however it is.
+    BootManager(Option<Signing>),
+}
+
+/// Whose signature firmware has to trust for a boot manager of Windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signing {
+    /// Windows Production PCA 2011.
+    Pca2011,
+    /// Windows UEFI CA 2023.
+    Ca2023,
+}
+
+impl Signing {
+    /// The boot manager for UEFI, as the files of an image are called.
+    #[must_use]
+    pub const fn boot_manager(self) -> &'static str {
+        match self {
+            Self::Pca2011 => "bootmgfw.efi",
+            Self::Ca2023 => "bootmgfw_EX.efi",
+        }
+    }
+}
+
+/// What a BIOS is given of an image; it loads [`BIOS_BOOT_MANAGER`].
+pub const BIOS_BOOT_PROGRAM: &str = "pxeboot.n12";
+
+/// The boot manager for BIOS, as the files of an image are called.
+pub const BIOS_BOOT_MANAGER: &str = "bootmgr.exe";
 
 impl EntryKind {
     /// Something that its machines load is made for each of them.

@@ -27,6 +27,7 @@ mod store;
 mod subnet;
 mod suggest;
 mod url;
+mod windows;
 mod wire;
 
 pub use classifier::{BANNED_MAX, Banned, ClassName, ClassRule, Classifier, PacketRate};
@@ -53,3 +54,4 @@ pub use rate::Rate;
 pub use rule::{BootChoice, PlanConfig, Rule};
 pub use store::{StoreConfig, without_password};
 pub use subnet::Subnet;
+pub use windows::{Signing, WindowsBoot};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     Config, DataPorts, Diagnostic, InterfaceChoice, InterfaceIs, ListenAt, Listener, Place, Scheme,
-    Severity, UefiOffer, classifier, identity, menu, place, policy, provider, rule, store,
+    Severity, UefiOffer, classifier, identity, menu, place, policy, provider, rule, store, windows,
 };
 
 /// The longest menu timeout, in seconds.
@@ -350,6 +350,7 @@ fn lint_boot(config: &Config, findings: &mut Vec<Finding>) {
             format!("{} is no folder", folder.display()),
         ));
     }
+    windows::lint(&config.boot.windows, &config.images, findings);
     for (family, names) in &config.boot.nbp {
         let key = format!("boot.nbp.{family}");
         if names.is_empty() {

@@ -16,7 +16,7 @@ use crate::lint::{Finding, MENU_TIMEOUT_MAX};
 use crate::{Config, Diagnostic, Listener, Machine, Place, Rate, Severity, wire};
 use crate::{
     classifier, events, identity, listen, memory, menu, model, place, policy, provider, rule,
-    store, suggest,
+    store, suggest, windows,
 };
 
 /// The largest file that is read, in bytes: some hundred thousand machines.
@@ -287,7 +287,7 @@ fn take(config: &mut Config, file: wire::File, folder: &Path) -> Vec<Finding> {
     config.tls.kernel = file.tls.kernel.unwrap_or(config.tls.kernel);
     take_listen(config, &file.listen, &mut findings);
     config.boot.templates = file.boot.templates.clone().map(in_folder);
-    take_boot(config, file.boot, &mut findings);
+    take_boot(config, file.boot, folder, &mut findings);
     take_tftp(config, &file.tftp, &mut findings);
     match file.memory.pin.as_deref().map(memory::parse_pin) {
         None => {}
@@ -341,8 +341,9 @@ fn take_listen(config: &mut Config, listen: &wire::Listen, findings: &mut Vec<Fi
     }
 }
 
-fn take_boot(config: &mut Config, boot: wire::Boot, findings: &mut Vec<Finding>) {
+fn take_boot(config: &mut Config, boot: wire::Boot, folder: &Path, findings: &mut Vec<Finding>) {
     let to = &mut config.boot;
+    windows::take(&mut to.windows, boot.windows, folder, findings);
     to.default = boot.default;
     to.script_scheme = boot.script_scheme.unwrap_or(to.script_scheme);
     to.http_boot_scheme = boot.http_boot_scheme.unwrap_or(to.http_boot_scheme);

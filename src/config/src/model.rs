@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::{Classifier, Listen, Memory, Rate};
 use crate::{
     EventsConfig, IdentityConfig, InterfaceChoice, MenuConfig, PolicyConfig, ProviderConfig, Rule,
-    StoreConfig,
+    StoreConfig, WindowsBoot,
 };
 
 /// Everything that can be configured.
@@ -90,6 +90,8 @@ pub struct Boot {
     pub templates: Option<PathBuf>,
     /// How iPXE leaves for the next boot device.
     pub local: LocalBoot,
+    /// What boot managers of Windows are told.
+    pub windows: WindowsBoot,
 }
 
 /// How iPXE leaves for the next boot device.
@@ -319,6 +321,7 @@ impl Default for Boot {
             nbp: BTreeMap::new(),
             templates: None,
             local: LocalBoot::default(),
+            windows: WindowsBoot::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::{Driver, KernelTls, LocalBoot, LogFormat, Scheme, UefiOffer, Xdp};
-use crate::{events, identity, menu, policy, provider, rule, store};
+use crate::{events, identity, menu, policy, provider, rule, store, windows};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -65,6 +65,7 @@ pub(crate) struct Boot {
     pub(crate) nbp: Nbp,
     pub(crate) templates: Option<PathBuf>,
     pub(crate) local: Option<LocalBoot>,
+    pub(crate) windows: windows::Written,
 }
 
 #[derive(Default, Deserialize)]

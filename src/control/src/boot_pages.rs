@@ -23,6 +23,9 @@ mod boot;
 mod desk;
 mod files;
 mod report;
+mod tftp;
+
+pub use tftp::FileWanted;
 
 /// Answers the boot endpoint's requests.
 #[derive(Clone, Debug)]

@@ -28,7 +28,7 @@ pub use admission::{Admission, Place};
 pub use approvals::Approvals;
 pub use authority::{Authority, AuthorityConfig, Identity, OwnCertificate};
 pub use boot_key::tokens;
-pub use boot_pages::{BootPages, BootSeams};
+pub use boot_pages::{BootPages, BootSeams, FileWanted};
 pub use boots::Boots;
 pub use classifier::Classifier;
 pub use clients::{Clients, Hear};

@@ -23,11 +23,13 @@ use crate::providers::Query;
 use crate::told::Teller;
 use crate::{
     Answers, ApprovalTable, BootPlan, Duplicate, Evidence, Facts, Identity, Machine, MachineTable,
-    Place, Ports, Rules, resolve,
+    Place, Ports, Rules, Tokens, resolve,
 };
+pub use windows::WindowsContent;
 
 mod explained;
 mod made;
+mod windows;
 
 /// How soon a script asks again whose remote providers have not answered.
 const UNDECIDED: Duration = Duration::from_secs(2);
@@ -47,6 +49,8 @@ pub struct Policy {
     decided: DecidedAnswers,
     versions: Arc<Versions>,
     teller: Option<Teller>,
+    /// Seals the names of files that are made for one machine.
+    tokens: Option<Tokens>,
 }
 
 /// What comes of asking for a decision.
@@ -94,6 +98,7 @@ impl Policy {
             decided: DecidedAnswers::new(),
             versions,
             teller: None,
+            tokens: None,
         }
     }
 
@@ -143,6 +148,13 @@ impl Policy {
         let rules = self.rules.load();
         let file = rules.identity.shared_macs_file();
         if file.map_or(Ok(false), SharedMacs::refresh)? {
+            self.versions.raise_all();
+        }
+        if rules
+            .variables
+            .as_ref()
+            .is_some_and(|folder| folder.refresh())
+        {
             self.versions.raise_all();
         }
         Ok(())
@@ -335,7 +347,17 @@ impl Policy {
             self.elsewhere.hear(client, judged.place.delay, now);
         }
         let answer = self.offer(rules, client, &judged, decision, now);
-        let ends = now + rules.policy.decision_ttl;
+        let mut ends = now + rules.policy.decision_ttl;
+        if matches!(
+            &answer,
+            Answer::Boot {
+                windows: Some(_),
+                ..
+            }
+        ) {
+            // The names in it are good for longer than a machine needs to use them.
+            ends = ends.min(now + crate::windows::VALID / 2);
+        }
         let until = decision.until.map_or(ends, |until| until.min(ends));
         self.tell_answer(rules, facts, judged, &answer, now);
         (answer, (!is_put_off).then_some(until))
@@ -366,7 +388,13 @@ impl Policy {
             catalog: &catalog,
             client,
         };
-        offer.answer(decision, delay)
+        let mut answer = offer.answer(decision, delay);
+        if client.asker == Asker::Firmware
+            && let Answer::Boot { file, windows, .. } = &mut answer
+        {
+            *windows = self.files_of(rules, client, &judged.identity, decision, file, now);
+        }
+        answer
     }
 
     /// Notes when the packet shows that two machines have its GUID. Those that are known to be in

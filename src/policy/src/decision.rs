@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use bootstorm_telemetry::event::Reason;
 
+use crate::windows::Variables;
+
 mod json;
 
 pub use json::{ANSWER_MAX, BadAnswer};
@@ -46,6 +48,8 @@ pub struct Plan {
     pub arguments: Option<String>,
     /// Named values of this machine, for templates and injected files.
     pub values: BTreeMap<String, String>,
+    /// Its variables for Configuration Manager, which its boot manager is told of.
+    pub variables: Option<Variables>,
     /// Nobody is asked before it boots.
     pub required: bool,
     /// It is the machine's one-shot of the store: whoever hands it out takes it there first.

@@ -35,11 +35,12 @@ mod trail;
 mod urls;
 mod version;
 mod wds;
+pub mod windows;
 mod winpe;
 
 pub use answers::{Answered, Answers, MachineKey};
 pub use approvals::{ApprovalTable, Standing};
-pub use decide::{Asked, Policy};
+pub use decide::{Asked, Policy, WindowsContent};
 pub use explain::{Explanation, Part, Reply, typical_requests};
 pub use facts::{Facts, Stage};
 pub use identity::{Duplicate, Evidence, Identity, IdentityRules};

@@ -8,7 +8,7 @@ use bootstorm_proto::dhcp::{Answer, Asker, ClientFacts};
 use bootstorm_proto::types::Family;
 
 use crate::decision::{Boot, Decision, Outcome, Plan, Referral};
-use crate::{Ports, Rules, Urls, nbp, resolve, urls, wds};
+use crate::{Ports, Rules, Urls, nbp, resolve, urls, wds, windows};
 
 /// Bits of [`ClientFacts::ipxe_features`]: sub-options 0x13 and 0x14 of option 175.
 const FEATURE_HTTP: u64 = 1 << 3;
@@ -78,8 +78,22 @@ impl Offer<'_> {
         if let Some(name) = &plan.nbp {
             return self.file_of(name).map(|_| name.clone());
         }
+        if let Some(program) = self.boot_manager(plan) {
+            return Ok(program);
+        }
         self.first_served(|family| nbp::find(self.rules, self.catalog, family).map(|nbp| nbp.name))
             .ok_or_else(|| self.no_nbp())
+    }
+
+    /// The boot manager of Windows, where that loads what the machine boots.
+    fn boot_manager(&self, plan: &Plan) -> Option<String> {
+        let Boot::Entry(name) = &plan.boot else {
+            return None;
+        };
+        let entry = self.catalog.entry(name)?;
+        let signing = self.rules.windows.signing;
+        let program = |family| windows::program(self.catalog, entry, family, signing);
+        Some(self.first_served(program)?.path.to_string())
     }
 
     fn http_program(&self, plan: &Plan) -> Result<String, Refusal> {

@@ -141,6 +141,8 @@ pub struct Choice {
     pub memdisk: Option<String>,
     /// Whether iPXE loads from other machines what they have; nothing to leave that to it.
     pub peers: Option<Peers>,
+    /// Path of the boot manager of Windows, where that loads the image.
+    pub manager: Option<String>,
 }
 
 impl Choice {

@@ -11,7 +11,7 @@ use bootstorm_telemetry::event::Reason;
 use crate::decision::{Boot, Outcome, Plan, Wait};
 use crate::providers::Query;
 use crate::trail::Trail;
-use crate::{BootPlan, Choice, Menu, Rules, winpe};
+use crate::{BootPlan, Choice, Menu, Rules, windows, winpe};
 
 /// What is called local disk as the default of the menu, and the menu itself.
 const NO_ENTRIES: [&str; 2] = ["local", "menu"];
@@ -74,7 +74,7 @@ pub(crate) fn plan(
         },
         Boot::Entry(name) => match bootable(catalog, name, family) {
             Ok(entry) => {
-                let choice = choice(catalog, entry, family);
+                let choice = choice(rules, catalog, entry, family);
                 let choice = choice.with_arguments(plan.arguments.as_deref());
                 let filled = || filled(known(), plan);
                 fitted(catalog, choice, &filled).unwrap_or_else(BootPlan::Refuse)
@@ -98,7 +98,7 @@ fn item(
         BootChoice::Menu => Some(Ok(BootPlan::Menu(menu(rules, catalog, family, None)))),
         BootChoice::Entry(name) => match bootable(catalog, name, family) {
             Ok(entry) => {
-                let choice = choice(catalog, entry, family).with_arguments(arguments);
+                let choice = choice(rules, catalog, entry, family).with_arguments(arguments);
                 Some(fitted(catalog, choice, known))
             }
             Err(reason) if reason.code == "policy.wrong-family" => None,
@@ -200,7 +200,7 @@ fn menu(rules: &Rules, catalog: &Snapshot, family: Option<Family>, notice: Optio
         .entries()
         .iter()
         .filter(offered)
-        .map(|entry| choice(catalog, entry, family))
+        .map(|entry| choice(rules, catalog, entry, family))
         .collect();
     let default = rules.default.as_deref().filter(|d| !NO_ENTRIES.contains(d));
     let default = default.map(|name| bootable(catalog, name, family));
@@ -208,7 +208,7 @@ fn menu(rules: &Rules, catalog: &Snapshot, family: Option<Family>, notice: Optio
         None => (None, None),
         Some(Ok(entry)) => {
             if !choices.iter().any(|c| c.entry.id == entry.id) {
-                choices.push(choice(catalog, entry, family));
+                choices.push(choice(rules, catalog, entry, family));
             }
             (Some(entry.id.clone()), None)
         }
@@ -222,10 +222,13 @@ fn menu(rules: &Rules, catalog: &Snapshot, family: Option<Family>, notice: Optio
     }
 }
 
-fn choice(catalog: &Snapshot, entry: &Entry, family: Option<Family>) -> Choice {
+fn choice(rules: &Rules, catalog: &Snapshot, entry: &Entry, family: Option<Family>) -> Choice {
     let is_iso = matches!(entry.kind, EntryKind::Iso { .. });
     let wants_memdisk = is_iso && family.is_none_or(|f| f == Family::Bios);
     let memdisk = || Some(catalog.tftp_file("memdisk").ok()?.path.to_string());
+    let family = family.or_else(|| entry.families.first().copied());
+    let signing = rules.windows.signing;
+    let manager = family.and_then(|family| windows::program(catalog, entry, family, signing));
     let mut entry = entry.clone();
     if let EntryKind::Linux { initrds, .. } = &mut entry.kind {
         // iPXE of 2019 hangs on a BIOS when it is to start a kernel with an empty initrd.
@@ -235,5 +238,6 @@ fn choice(catalog: &Snapshot, entry: &Entry, family: Option<Family>) -> Choice {
         entry,
         memdisk: wants_memdisk.then(memdisk).flatten(),
         peers: None,
+        manager: manager.map(|file| file.path.to_string()),
     }
 }

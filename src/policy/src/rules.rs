@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bootstorm_config::{
     Banned, Config, Finding, Listen, LocalBoot, PolicyConfig, ProviderKind, Scheme, Severity,
+    WindowsBoot,
 };
 use bootstorm_proto::types::Family;
 
@@ -14,6 +15,7 @@ use crate::identity::IdentityRules;
 use crate::matcher::Matcher;
 use crate::menus::Menus;
 use crate::providers::Rule;
+use crate::windows::VariablesFolder;
 use crate::{Machine, MachineTable, Templates};
 
 /// The configuration, as far as decisions need it.
@@ -33,6 +35,10 @@ pub struct Rules {
     pub nbp: BTreeMap<Family, Vec<String>>,
     /// How iPXE leaves for the next boot device.
     pub local: LocalBoot,
+    /// What boot managers of Windows are told.
+    pub windows: WindowsBoot,
+    /// Where variables of machines lie.
+    pub variables: Option<Arc<VariablesFolder>>,
     /// Scripts that are written as templates.
     pub templates: Arc<Templates>,
     /// Menus of the configuration.
@@ -115,6 +121,13 @@ impl From<&Config> for Rules {
             host: config.host.clone(),
             nbp: config.boot.nbp.clone(),
             local: config.boot.local,
+            windows: config.boot.windows.clone(),
+            variables: config
+                .boot
+                .windows
+                .variables
+                .clone()
+                .map(|folder| Arc::new(VariablesFolder::new(folder))),
             menus: Arc::new(Menus::new(&config.menus)),
             templates: Arc::new(Templates::new(config.boot.templates.clone())),
             policy: PolicyConfig {

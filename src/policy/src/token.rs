@@ -142,7 +142,7 @@ impl Tokens {
         }
     }
 
-    fn seal(&self, kind: u8, bytes: &[u8]) -> [u8; 32] {
+    pub(crate) fn seal(&self, kind: u8, bytes: &[u8]) -> [u8; 32] {
         let mut sealer = self.sealer.clone();
         sealer.update(&[kind]);
         sealer.update(bytes);

@@ -49,13 +49,7 @@ impl Urls {
     /// The same of a server that answers over TLS at this port of the same host.
     #[must_use]
     pub fn with_https(self, port: Option<u16>) -> Self {
-        let host = self.base.split_once("://").map_or("", |(_, rest)| rest);
-        let host = match host.rfind(':') {
-            // The last colon of an IPv6 address stands inside of its brackets.
-            Some(colon) if !host.ends_with(']') => host.get(..colon).unwrap_or(host),
-            _ => host,
-        };
-        let host = host.trim_matches(['[', ']']);
+        let host = self.host().trim_matches(['[', ']']);
         let secure = if self.base.starts_with("https://") {
             Some(self.base.clone())
         } else {
@@ -143,6 +137,25 @@ impl Urls {
         percent_encode(path, &mut url);
         url
     }
+
+    /// The same for TFTP at its usual port, which is all that a boot manager knows.
+    #[must_use]
+    pub fn tftp(&self, path: &str) -> String {
+        let mut url = format!("tftp://{}/", self.host());
+        percent_encode(path, &mut url);
+        url
+    }
+
+    /// The host, an IPv6 address in brackets.
+    fn host(&self) -> &str {
+        let authority = self.base.split_once("://").map_or("", |(_, rest)| rest);
+        let host = match authority.rfind(':') {
+            // The last colon of an IPv6 address stands inside of its brackets.
+            Some(colon) if !authority.ends_with(']') => authority.get(..colon),
+            _ => None,
+        };
+        host.unwrap_or(authority)
+    }
 }
 
 /// An IPv4 address that a dual-stack socket shows as `::ffff:a.b.c.d` is written as IPv4.
@@ -226,6 +239,21 @@ mod tests {
         own("http://[2001:db8::1]", "https://[2001:db8::1]:8050");
         own("https://boot.lan:9999", "https://boot.lan:9999");
         assert_eq!(secure("http://boot.lan", None), None);
+    }
+
+    #[test]
+    fn boot_managers_are_loaded_from_the_same_host() {
+        let tftp =
+            |base: &str| Urls::of_request(base, SocketAddr::from(([10, 0, 0, 1], 8080)), false);
+        for (host, url) in [
+            ("boot.lan:8080", "tftp://boot.lan/a.wim/b%20c"),
+            ("boot.lan", "tftp://boot.lan/a.wim/b%20c"),
+            ("[2001:db8::1]:8080", "tftp://[2001:db8::1]/a.wim/b%20c"),
+            ("[2001:db8::1]", "tftp://[2001:db8::1]/a.wim/b%20c"),
+            ("", "tftp://10.0.0.1/a.wim/b%20c"),
+        ] {
+            assert_eq!(tftp(host).tftp("a.wim/b c"), url);
+        }
     }
 
     #[test]

@@ -14,13 +14,14 @@ use bootstorm_catalog::Catalog;
 use bootstorm_config::{Config, KernelTls};
 use bootstorm_control::{
     About, AdminToken, Admission, Authority, AuthorityConfig, BootPages, BootSeams, Clients,
-    Decisions, Hear, OwnCertificate, Place, Web, WebConfig, WebSeams,
+    Decisions, FileWanted, Hear, OwnCertificate, Place, Web, WebConfig, WebSeams,
 };
-use bootstorm_engine::handoff::{Ask, Decide, Question};
+use bootstorm_engine::handoff::{Ask, Decide, FileQuestion, Question};
 use bootstorm_engine::pacing::{Pacing, Turn};
 use bootstorm_engine::tls::{TlsOptions, resolving_config};
 use bootstorm_engine::{Engine, Opened, Seams};
 use bootstorm_ingest::{Ingest, IngestConfig, Pins};
+use bootstorm_policy::windows::WindowsFile;
 use bootstorm_policy::{Decided, Policy, Ports, Rules};
 use bootstorm_proto::dhcp::{Answer, ClientFacts};
 use bootstorm_proto::types::MacAddress;
@@ -39,6 +40,8 @@ use crate::{network, syslog, translate};
 
 /// Requests of the data plane that may wait for the control plane.
 const ASKS_MAX: usize = 4096;
+/// Requests for files that are made which may wait for the control plane.
+const FILES_MAX: usize = 1024;
 /// Events that may wait for the control plane.
 const EVENTS_MAX: usize = 65_536;
 /// How long transfers may go on after SIGTERM.
@@ -97,6 +100,7 @@ struct Privileged {
     engine: Opened,
     asks: Receiver<Ask>,
     questions: Receiver<Question>,
+    wanted: Receiver<FileQuestion>,
     heard: Receiver<BootEvent>,
 }
 
@@ -110,6 +114,7 @@ impl Server {
             engine,
             asks,
             questions,
+            wanted,
             heard,
         } = Privileged::open(&config)?;
         let metrics = Arc::clone(&shared.metrics);
@@ -138,7 +143,7 @@ impl Server {
         let known = kept.machines.known();
         classifier.know(known.borrow().iter().copied());
         classifier.join(&engine);
-        let engine = start_engine(engine, asks, pages)?;
+        let engine = start_engine(engine, asks, wanted, pages)?;
         let approvals = Arc::clone(&kept.approvals);
         remote::answer_questions(questions, engine.replies(), Arc::clone(&runner), approvals)?;
         tokio::spawn(follow(Arc::clone(&classifier), known));
@@ -270,6 +275,10 @@ impl Decide for Decision {
     fn dhcp(&self, client: &ClientFacts) -> Answer {
         self.0.dhcp(client)
     }
+
+    fn makes(&self, name: &str) -> bool {
+        WindowsFile::of_name(name).is_some()
+    }
 }
 
 /// The data plane's queue, as scripts ask it.
@@ -323,7 +332,9 @@ impl Shared {
         let metrics = Arc::new(Metrics::new());
         let catalog = Arc::new(Catalog::default());
         let (rules, ports) = (Rules::from(config), Ports::from(&config.listen));
-        let (policy, decided) = Policy::new(rules, ports, Arc::clone(&catalog)).telling();
+        let policy = Policy::new(rules, ports, Arc::clone(&catalog));
+        let tokens = bootstorm_control::tokens(&config.data)?;
+        let (policy, decided) = policy.sealing(tokens).telling();
         let authority = Arc::new(Authority::open(authority_config(config))?);
         for warning in &authority.identity().warnings {
             warn!(code = warning.code, "{}", warning.text);
@@ -354,12 +365,13 @@ impl Privileged {
         };
         let (ask, asks) = bounded(ASKS_MAX);
         let (question, questions) = bounded(remote::QUESTIONS_MAX);
+        let (want, wanted) = bounded(FILES_MAX);
         let seams = Seams {
             catalog: Arc::clone(&shared.catalog),
             decide: Arc::new(Decision(Arc::clone(&shared.policy))),
             asks: ask,
             questions: Some(question),
-            files: None,
+            files: Some(want),
             events: shared.events.clone(),
             tls: Some(resolving_config(shared.authority.resolver(), options)?),
             metrics: Arc::clone(&shared.metrics),
@@ -377,18 +389,32 @@ impl Privileged {
             engine,
             asks,
             questions,
+            wanted,
             heard,
         })
     }
 }
 
 /// Scripts, certificates and reports are made by threads of their own: a slow one delays no packet.
-fn start_engine(engine: Opened, asks: Receiver<Ask>, pages: BootPages) -> anyhow::Result<Engine> {
+fn start_engine(
+    engine: Opened,
+    asks: Receiver<Ask>,
+    wanted: Receiver<FileQuestion>,
+    pages: BootPages,
+) -> anyhow::Result<Engine> {
     let engine = engine
         .start()
         .map_err(|error| anyhow::anyhow!("{error} [{}]", error.code()))?;
     let requests = asks.into_iter().map(|ask| (ask.ticket, ask.request));
     let replies = engine.replies();
+    let files = wanted.into_iter().map(|question| {
+        let (name, client) = (question.name, question.client);
+        (question.ticket, FileWanted { name, client })
+    });
+    let making = replies.clone();
+    pages.clone().serve_files(files, move |ticket, file| {
+        let _ = making.made(ticket, file);
+    })?;
     let pages = pages.admitted_by(Arc::new(Turns(Arc::clone(engine.pacing()))));
     pages.serve(requests, move |ticket, response| {
         // A worker that is gone has no client waiting any more.

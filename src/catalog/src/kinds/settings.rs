@@ -9,7 +9,7 @@ pub(crate) use winpe::WinPe;
 
 use super::linux::check_cmdline;
 use super::one_line;
-use crate::{Entry, File, Problem};
+use crate::{Entry, File, Problem, Signing, WimLoader};
 
 /// A larger image.toml is a mistake.
 const MAX_SETTINGS: usize = 64 << 10;
@@ -22,6 +22,7 @@ pub(crate) struct Settings {
     pub(crate) families: Option<Vec<Family>>,
     pub(crate) hidden: bool,
     pub(crate) index: Option<u32>,
+    pub(crate) loader: WimLoader,
     pub(crate) winpe: WinPe,
 }
 
@@ -34,8 +35,25 @@ struct Wire {
     #[serde(default)]
     hidden: bool,
     index: Option<toml::Spanned<u32>>,
+    loader: Option<Loader>,
+    signing: Option<Signed>,
     #[serde(default)]
     winpe: winpe::Wire,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Loader {
+    Wimboot,
+    BootMgr,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+enum Signed {
+    #[serde(rename = "2011")]
+    Pca2011,
+    #[serde(rename = "2023")]
+    Ca2023,
 }
 
 impl Settings {
@@ -100,6 +118,7 @@ impl Diagnosis<'_> {
 fn check(wire: Wire, diagnosis: &mut Diagnosis<'_>) -> Settings {
     let mut settings = Settings {
         hidden: wire.hidden,
+        loader: loader(wire.loader, wire.signing),
         winpe: wire.winpe.check(diagnosis),
         ..Settings::default()
     };
@@ -135,6 +154,17 @@ fn check(wire: Wire, diagnosis: &mut Diagnosis<'_>) -> Settings {
         }
     }
     settings
+}
+
+fn loader(loader: Option<Loader>, signed: Option<Signed>) -> WimLoader {
+    let signing = signed.map(|signed| match signed {
+        Signed::Pca2011 => Signing::Pca2011,
+        Signed::Ca2023 => Signing::Ca2023,
+    });
+    match loader {
+        None | Some(Loader::Wimboot) => WimLoader::Wimboot,
+        Some(Loader::BootMgr) => WimLoader::BootManager(signing),
+    }
 }
 
 fn family(name: &toml::Spanned<String>, diagnosis: &mut Diagnosis<'_>) -> Option<Family> {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::wim::sample::Sample;
 use super::*;
-use crate::{EntryKind, Mapping, Snapshot};
+use crate::{EntryKind, Mapping, Snapshot, WimLoader};
 
 /// A folder whose files make a snapshot.
 pub(super) struct Folder(tempfile::TempDir, Vec<Arc<File>>, BTreeSet<String>);
@@ -438,4 +438,67 @@ proptest! {
         }
         let _ = iso::Iso::parse(&image);
     }
+}
+
+/// A Windows PE of which these files were taken, and what its image.toml says.
+fn by_boot_manager(settings: &str, loaders: &[&str]) -> Entry {
+    let folder = Folder::new()
+        .with("WinPE.wim", Sample::winpe().build())
+        .with("winpe/image.toml", settings);
+    let with = |folder: Folder, name: &&str| folder.with(&format!("WinPE.wim/{name}"), "x");
+    let snapshot = loaders.iter().fold(folder, with).build();
+    snapshot.entry("winpe").unwrap().clone()
+}
+
+#[test]
+fn winboot_14_an_image_is_for_the_machines_that_it_has_loaders_for() {
+    let bootmgr = "loader = \"bootmgr\"";
+    let all = ["bootmgfw.efi", "pxeboot.n12", "bootmgr.exe"];
+    let families = |settings: &str, loaders: &[&str]| by_boot_manager(settings, loaders).families;
+    assert_eq!(families(bootmgr, &all), [Family::Bios, Family::X64]);
+    assert_eq!(families(bootmgr, &all[..1]), [Family::X64]);
+    assert_eq!(families(bootmgr, &all[1..]), [Family::Bios]);
+    assert_eq!(families(bootmgr, &["BootMgFW_EX.efi"]), [Family::X64]);
+    let entry = by_boot_manager(bootmgr, &all);
+    assert_eq!(why(&entry), "", "it needs no wimboot");
+    let EntryKind::Wim { loader, .. } = entry.kind else {
+        panic!()
+    };
+    assert_eq!(loader, WimLoader::BootManager(None));
+}
+
+#[test]
+fn winboot_14_the_signature_that_is_asked_for_has_to_be_there() {
+    let signed = |year: &str| format!("loader = \"bootmgr\"\nsigning = \"{year}\"");
+    let entry = |year, loaders: &[&str]| by_boot_manager(&signed(year), loaders);
+    assert_eq!(why(&entry("2023", &["bootmgfw_EX.efi"])), "");
+    assert_eq!(why(&entry("2011", &["bootmgfw.efi"])), "");
+    for (year, loaders) in [
+        ("2023", &["bootmgfw.efi"][..]),
+        ("2011", &["bootmgfw_EX.efi"]),
+        ("2011", &["pxeboot.n12"]),
+        ("2023", &[]),
+    ] {
+        let entry = entry(year, loaders);
+        assert_eq!(why(&entry), "catalog.no-boot-manager", "{year} {loaders:?}");
+    }
+    assert_eq!(
+        why(&by_boot_manager("", &["bootmgfw.efi"])),
+        "catalog.no-wimboot"
+    );
+}
+
+#[test]
+fn files_to_inject_are_told_of_where_no_wimboot_injects_them() {
+    let snapshot = Folder::new()
+        .with("pe.wim", Sample::winpe().build())
+        .with("pe.wim/bootmgfw.efi", "x")
+        .with("pe/image.toml", "loader = \"bootmgr\"")
+        .with("pe/startnet.cmd", "wpeinit")
+        .build();
+    let EntryKind::Wim { inject, .. } = &snapshot.entry("pe").unwrap().kind else {
+        panic!()
+    };
+    assert!(inject.is_empty());
+    assert!(codes(&snapshot).contains(&"wim.not-injected"));
 }

@@ -56,6 +56,14 @@ pub(super) struct Order {
     machine: i64,
 }
 
+/// What becomes of a machine.
+pub(super) enum Turned {
+    /// It boots what was decided, in this boot, if it is one.
+    Boots(Decision, Option<BootId>),
+    /// It goes to its own disk.
+    Disk(Decision, Reason),
+}
+
 impl BootPages {
     /// The script of the machine that asks, as far as memory tells.
     pub(super) fn boot(&self, request: &BootRequest) -> Page {
@@ -207,9 +215,20 @@ impl BootPages {
         decision: Decision,
         once: bool,
     ) -> BootResponse {
+        match self.turned(facts, decision, once) {
+            Turned::Boots(decision, boot) => self.carry_out(request, facts, &decision, boot),
+            Turned::Disk(decision, reason) => {
+                self.policy.tell_disk(facts, &decision, &reason);
+                self.send_to_disk(request, facts, reason)
+            }
+        }
+    }
+
+    /// What becomes of a machine that this was decided for; a boot that begins is written down.
+    pub(super) fn turned(&self, facts: &Facts, decision: Decision, once: bool) -> Turned {
         let (who, machine) = self.who(facts);
         let (Some(plan), Some(who)) = (served(&decision), who) else {
-            return self.carry_out(request, facts, &decision, None);
+            return Turned::Boots(decision, None);
         };
         let client = facts.mac.and_then(|mac| self.clients.by_mac(mac));
         let now = SystemTime::now();
@@ -222,10 +241,7 @@ impl BootPages {
             now,
         });
         let (plan, boot) = match turn {
-            Turn::Disk(reason) => {
-                self.policy.tell_disk(facts, &decision, &reason);
-                return self.send_to_disk(request, facts, reason);
-            }
+            Turn::Disk(reason) => return Turned::Disk(decision, reason),
             Turn::Passes => (Arc::clone(plan), None),
             Turn::Boots(plan, Number::Same(boot)) => (plan, Some(boot)),
             Turn::Boots(plan, Number::New(boot)) => {
@@ -238,7 +254,7 @@ impl BootPages {
             outcome: Outcome::Serve(plan),
             ..decision
         };
-        self.carry_out(request, facts, &decision, boot)
+        Turned::Boots(decision, boot)
     }
 
     fn carry_out(
@@ -358,7 +374,7 @@ fn retry_after(plan: &BootPlan) -> Option<u32> {
     )
 }
 
-const fn served(decision: &Decision) -> Option<&Arc<Plan>> {
+pub(super) const fn served(decision: &Decision) -> Option<&Arc<Plan>> {
     match &decision.outcome {
         Outcome::Serve(plan) => Some(plan),
         Outcome::Silent(_) => None,
@@ -366,7 +382,7 @@ const fn served(decision: &Decision) -> Option<&Arc<Plan>> {
 }
 
 /// The decision with what the order that was taken says.
-fn ordered(decision: Decision, boot: &str) -> Decision {
+pub(super) fn ordered(decision: Decision, boot: &str) -> Decision {
     let Some(plan) = served(&decision) else {
         return decision;
     };

@@ -51,7 +51,7 @@ fn lab_in(data: TempDir) -> Lab {
 }
 
 /// The same server with other entries.
-fn lab_of(data: TempDir, snapshot: Snapshot) -> Lab {
+pub(super) fn lab_of(data: TempDir, snapshot: Snapshot) -> Lab {
     let catalog = Arc::new(Catalog::default());
     catalog.publish(snapshot);
     let rules = Rules::from(&Config::for_user());
@@ -189,7 +189,7 @@ impl Lab {
     }
 
     /// The table of clients takes in what was told, then this, and has it written down.
-    fn hear(&self, event: BootEvent) {
+    pub(super) fn hear(&self, event: BootEvent) {
         let events = self.events.try_iter().chain([event]);
         let happened: Vec<_> = events
             .filter_map(|event| self.pages.clients.happens(event))
@@ -197,7 +197,7 @@ impl Lab {
         self.pages.history.hear(&happened);
     }
 
-    fn configure(&self, change: impl FnOnce(&mut Config)) {
+    pub(super) fn configure(&self, change: impl FnOnce(&mut Config)) {
         let mut config = Config::for_user();
         change(&mut config);
         self.policy.set_rules(Rules::from(&config));

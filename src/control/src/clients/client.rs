@@ -30,6 +30,8 @@ pub struct Client {
     pub relay: Option<IpAddr>,
     /// What DHCP told of it last.
     pub heard: Option<Arc<ClientFacts>>,
+    /// When it last said who it is, by DHCP or for its script.
+    pub identified: Option<SystemTime>,
     /// Where the boot stands.
     pub phase: Phase,
     /// Since when.
@@ -107,6 +109,7 @@ impl Client {
             asker: None,
             relay: None,
             heard: None,
+            identified: None,
             phase: Phase::Asked,
             phase_since: at,
             first_seen: at,
@@ -141,6 +144,15 @@ impl Client {
         let later = self.timeline.iter().skip_while(|step| step.at < began);
         let mut of_boot = later.take_while(|step| step.kind != "asked");
         of_boot.any(|step| ["started", "finished"].contains(&step.kind))
+    }
+
+    /// The files that it began to load since it got its script, the latest first.
+    pub(crate) fn loaded_since_script(&self) -> impl Iterator<Item = &str> {
+        let latest = self.timeline.iter().rev().filter(|_| self.entry.is_some());
+        let since = latest.take_while(|step| step.kind != "script");
+        since
+            .filter(|step| step.kind == "started")
+            .filter_map(Step::file)
     }
 
     pub(super) fn takes_address(&mut self, ip: IpAddr) -> Option<IpAddr> {
@@ -181,6 +193,7 @@ impl Client {
                 because,
                 boot,
             } => {
+                self.identified = Some(at);
                 self.entry = Some(Arc::clone(boots));
                 self.boot = *boot;
                 self.reason = because.clone();
@@ -243,6 +256,7 @@ impl Client {
         self.guid = self.guid.or(other.guid);
         self.arch = self.arch.or(other.arch);
         self.heard = self.heard.take().or(other.heard);
+        self.identified = self.identified.max(other.identified);
         self.bytes += other.bytes;
         self.resent += other.resent;
         self.travels.extend(other.travels);
@@ -362,6 +376,7 @@ impl Client {
         self.guid = facts.guid.or(self.guid);
         self.relay = facts.relay.or(self.relay);
         self.heard = Some(Arc::clone(facts));
+        self.identified = Some(at);
         self.raise(Phase::Asked, at);
         let asker = asker_name(facts.asker);
         let arch = facts.arches.first().map(|arch| format!(", {arch}"));

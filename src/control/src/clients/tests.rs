@@ -592,3 +592,60 @@ fn a_machine_that_says_much_drives_nothing_out() {
     let told = table.apply(&event(2001, None, Some(ip(1)), said("again")));
     assert!(told.is_some());
 }
+
+#[test]
+fn winboot_16_what_a_machine_has_of_an_image_is_counted_from_its_beginning_to_its_end() {
+    let (m, i) = (Some(mac(1)), Some(ip(1)));
+    let mut table = Table::new(10);
+    let mut after = |event| {
+        let _ = table.apply(&event);
+        let client = table.by_mac(mac(1)).unwrap();
+        (client.bytes, client.phase.name())
+    };
+    after(event(0, m, i, asked(Asker::Firmware)));
+    after(event(1, m, i, script("winpe")));
+    let image = "winpe.wim";
+    assert_eq!(
+        after(event(10, None, i, started(1, image, 500_000_000))).1,
+        "loading"
+    );
+    for (millis, bytes) in [(600, 90_000_000), (1200, 300_000_000)] {
+        let (known, _) = after(event(millis, None, i, progress(1, bytes)));
+        assert_eq!(known, bytes);
+    }
+    assert_eq!(
+        after(event(1800, None, i, finished(1, 500_000_000))).0,
+        500_000_000
+    );
+    let client = table.by_mac(mac(1)).unwrap();
+    let of_image = |kind| {
+        let step = client.timeline.iter().find(|step| step.kind == kind);
+        let step = step.unwrap();
+        assert!(step.text.starts_with(image), "{}", step.text);
+        step.at
+    };
+    assert_eq!(
+        (of_image("started"), of_image("finished")),
+        (at(10), at(1800))
+    );
+}
+
+#[test]
+fn what_was_loaded_since_the_script_is_known_and_nothing_without_one() {
+    let (m, i) = (Some(mac(1)), Some(ip(1)));
+    let mut table = Table::new(10);
+    let mut loaded = |event| {
+        let _ = table.apply(&event);
+        let client = table.by_mac(mac(1)).unwrap();
+        let files = client.loaded_since_script().map(str::to_owned);
+        files.collect::<Vec<_>>()
+    };
+    assert!(loaded(event(0, m, i, asked(Asker::Firmware))).is_empty());
+    assert!(loaded(event(1, None, i, started(1, "a.wim/bootmgfw.efi", 9))).is_empty());
+    assert!(loaded(event(2, m, i, script("menu"))).is_empty());
+    loaded(event(3, None, i, started(2, "b.wim/bootmgfw.efi", 9)));
+    let files = loaded(event(4, None, i, started(3, "Boot/BCD", 9)));
+    assert_eq!(files, ["Boot/BCD", "b.wim/bootmgfw.efi"]);
+    let client = table.by_mac(mac(1)).unwrap();
+    assert_eq!(client.identified, Some(at(2)));
+}

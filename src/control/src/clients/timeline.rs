@@ -50,6 +50,13 @@ impl Deref for Timeline {
     }
 }
 
+impl Step {
+    /// The file that travels, if one does.
+    pub(super) fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+}
+
 impl Timeline {
     /// Takes in what happened to the same machine under another name.
     pub(super) fn absorb(&mut self, other: Self) {

@@ -502,3 +502,4 @@ fn twopxe_02_the_script_url_is_the_same_however_the_host_is_written() {
 
 mod approvals;
 mod known;
+mod windows;

@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bootstorm_config::entry_name_problem;
 use bootstorm_proto::ipxe::{Arguments, Url};
 use bootstorm_telemetry::event::Reason;
@@ -12,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Boot, Plan, Referral, Verdict, Wait};
+use crate::windows::{VARIABLES_MAX, Variables};
 
 /// The longest answer, in bytes.
 pub const ANSWER_MAX: usize = 64 * 1024;
@@ -88,6 +91,7 @@ struct Keys {
     nbp: Option<Value>,
     arguments: Option<Value>,
     values: Option<Value>,
+    variables: Option<Value>,
     required: Option<Value>,
     reason: Option<Value>,
     retry: Option<Value>,
@@ -151,6 +155,7 @@ impl Keys {
             nbp: nbp(self.nbp.take())?,
             arguments: arguments(self.arguments.take())?,
             values: values(self.values.take())?,
+            variables: variables(self.variables.take())?,
             required: flag("required", self.required.take())?,
             boot,
             once: false,
@@ -167,6 +172,7 @@ impl Keys {
             ("nbp", &self.nbp),
             ("arguments", &self.arguments),
             ("values", &self.values),
+            ("variables", &self.variables),
             ("required", &self.required),
             ("retry", &self.retry),
             ("url", &self.url),
@@ -206,6 +212,23 @@ fn text(key: &str, value: Option<Value>, longest: usize) -> Result<Option<String
         return Err(bad(key, what));
     }
     Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Bytes in base64. What is wrong with them never repeats them.
+fn variables(value: Option<Value>) -> Result<Option<Variables>, BadAnswer> {
+    let Some(text) = text("variables", value, ANSWER_MAX)? else {
+        return Ok(None);
+    };
+    let bytes = STANDARD
+        .decode(text)
+        .map_err(|_| bad("variables", "it is not base64"))?;
+    let too_long = || {
+        bad(
+            "variables",
+            format!("it is longer than {VARIABLES_MAX} bytes"),
+        )
+    };
+    Variables::new(&bytes).ok_or_else(too_long).map(Some)
 }
 
 /// Databases without truth values have 0 and 1.

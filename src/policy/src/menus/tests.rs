@@ -78,6 +78,7 @@ fn entry(id: &str) -> BootPlan {
         entry: Entry::new(id, id, kind),
         memdisk: None,
         peers: None,
+        manager: None,
     })
 }
 

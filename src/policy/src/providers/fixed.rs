@@ -137,6 +137,7 @@ fn plan(config: &PlanConfig, by: String) -> Plan {
         nbp: config.nbp.clone(),
         arguments: config.arguments.clone(),
         values: config.values.clone(),
+        variables: None,
         required: config.required,
         once: false,
         by,

@@ -1,6 +1,6 @@
 //! The steps that boot an entry of the catalog.
 
-use bootstorm_catalog::{Content, EntryKind, Injected};
+use bootstorm_catalog::{Content, EntryKind, Injected, WimLoader};
 use bootstorm_proto::ipxe::{Arguments, Unsafe, Url};
 use bootstorm_proto::types::Family;
 
@@ -27,11 +27,16 @@ impl Writer<'_> {
                 cmdline,
             } => self.linux(kernel, initrds, cmdline),
             EntryKind::Wim {
+                loader: WimLoader::BootManager(_),
+                ..
+            } => self.boot_manager(choice.manager.as_deref()),
+            EntryKind::Wim {
                 wim,
                 index,
                 inject,
                 wimboot,
                 args,
+                loader: WimLoader::Wimboot,
             } => self.wim(&choice.entry.id, (wim, *index), inject, wimboot, args),
             EntryKind::Efi { program, args } => self.efi(program, args),
             EntryKind::Iso { image } => self.iso(image, choice.memdisk.as_deref()),
@@ -125,6 +130,21 @@ impl Writer<'_> {
             Some(guid) => url.with_query("uuid", &guid.to_string()),
             None => url,
         })
+    }
+
+    /// Windows' own boot manager, which asks for all else by TFTP.
+    fn boot_manager(&mut self, program: Option<&str>) -> Result<(), Unsafe> {
+        let Some(program) = program else {
+            self.step("[catalog.no-boot-manager] Looking for the boot manager of this image");
+            self.script.goto(&self.failed);
+            return Ok(());
+        };
+        let url = Url::new(&self.urls.tftp(program))?;
+        self.step(&format!("Running {program}"));
+        self.script.chain(&url, &Arguments::new("")?);
+        self.or_failed();
+        self.script.goto(&self.local);
+        Ok(())
     }
 
     fn efi(&mut self, program: &str, args: &str) -> Result<(), Unsafe> {

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use bootstorm_catalog::{Content, Entry, EntryKind, Injected, Startup};
+use bootstorm_catalog::{Content, Entry, EntryKind, Injected, Startup, WimLoader};
 use bootstorm_config::Scheme;
 use bootstorm_proto::types::{ClientArch, Family, MacAddress};
 use proptest::prelude::*;
@@ -56,8 +56,34 @@ fn wim() -> Choice {
             ],
             wimboot: "boot/wimboot".to_owned(),
             args: String::new(),
+            loader: WimLoader::Wimboot,
         },
     ))
+}
+
+fn by_boot_manager() -> Choice {
+    let mut choice = wim();
+    if let EntryKind::Wim { loader, .. } = &mut choice.entry.kind {
+        *loader = WimLoader::BootManager(None);
+    }
+    choice.manager = Some("winpe.wim/bootmgfw.efi".to_owned());
+    choice
+}
+
+#[test]
+fn windows_own_boot_manager_is_loaded_by_tftp() {
+    let script = boot(by_boot_manager(), Family::X64);
+    assert!(script.contains("chain --autofree tftp://"));
+    assert!(script.contains("/winpe.wim/bootmgfw.efi || goto failed"));
+    assert!(!script.contains("wimboot"));
+    let script = boot(
+        Choice {
+            manager: None,
+            ..by_boot_manager()
+        },
+        Family::X64,
+    );
+    assert!(script.contains("[catalog.no-boot-manager]") && !script.contains("tftp://"));
 }
 
 fn efi() -> Choice {
@@ -84,6 +110,7 @@ fn choice(entry: Entry) -> Choice {
         entry,
         memdisk: None,
         peers: None,
+        manager: None,
     }
 }
 

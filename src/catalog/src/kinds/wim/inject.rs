@@ -44,6 +44,17 @@ pub(super) struct Inject {
     pub(super) unbootable: Option<Reason>,
 }
 
+impl Inject {
+    /// Nothing is injected; the problems say what might have been meant to be.
+    pub(super) const fn none(problems: Vec<Problem>) -> Self {
+        Self {
+            files: Vec::new(),
+            problems,
+            unbootable: None,
+        }
+    }
+}
+
 /// The files that are made for each machine, and those of the folder that has the image's name.
 pub(super) fn files(
     listing: &Listing<'_>,

@@ -63,6 +63,7 @@ fn winpe(inject: Vec<Injected>) -> Entry {
         inject,
         wimboot: "boot/wimboot".to_owned(),
         args: String::new(),
+        loader: bootstorm_catalog::WimLoader::Wimboot,
     };
     Entry::new("winpe", "Windows PE", kind)
 }

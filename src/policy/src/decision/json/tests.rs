@@ -38,6 +38,7 @@ fn every_key_is_taken() {
             nbp: Some("boot/shimx64.efi".to_owned()),
             arguments: Some("quiet".to_owned()),
             values: values.into(),
+            variables: None,
             required: true,
             by: "rooms".to_owned(),
             once: false,
@@ -194,4 +195,15 @@ fn a_huge_answer_is_refused_before_it_is_read() {
     assert!(problem(&huge).contains("longer than 65536 bytes"));
     let deep = "[".repeat(10_000);
     assert!(read(&deep).is_err());
+}
+
+#[test]
+fn variables_are_base64_and_shown_to_nobody() {
+    let plan = plan(r#"{"answer":"serve","variables":"c2VjcmV0"}"#);
+    assert_eq!(plan.variables.as_ref().unwrap().bytes(), b"secret");
+    assert!(!format!("{plan:?}").contains("secret") && !format!("{plan:?}").contains("115"));
+    let problem = problem(r#"{"answer":"serve","variables":"not/base64!"}"#);
+    assert!(problem.contains("`variables`") && !problem.contains("not/"));
+    let unused = read(r#"{"answer":"pass","variables":"c2VjcmV0"}"#);
+    assert!(unused.unwrap_err().contains("variables"));
 }
