@@ -2,6 +2,8 @@
 
 #[path = "worker_tests/cold.rs"]
 mod cold;
+#[path = "worker_tests/large.rs"]
+mod large;
 #[path = "worker_tests/making.rs"]
 mod making;
 #[path = "worker_tests/paced.rs"]
