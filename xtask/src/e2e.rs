@@ -160,7 +160,7 @@ pub(crate) fn boot(selected: &[&'static Case], programs: Programs, keep: bool) -
 }
 
 fn impossible() -> Option<String> {
-    if let Err(error) = packages::install(packages::BOOT) {
+    if let Err(error) = packages::install(&[packages::BOOT, packages::WINDOWS].concat()) {
         return Some(format!("{error:#}"));
     }
     if !command::is_root() {

@@ -57,6 +57,8 @@ pub enum Subject {
     /// Two machines and two servers, each of which is to have one of them. The case says firmware
     /// and programs.
     Forests,
+    /// A Windows image alone, booted by TFTP. The case says the firmware.
+    Windows,
 }
 
 /// Network boot programs and where they are from.
@@ -78,7 +80,7 @@ pub enum Ending {
 }
 
 /// Cases of every CI run; the others run with `--all`.
-pub const FIRST: usize = 8;
+pub const FIRST: usize = 9;
 
 const BASE: Case = Case {
     name: "",
@@ -221,6 +223,12 @@ pub const ALL: &[Case] = &[
             ),
             Check::Console("This menu is our own"),
         ],
+        ..BASE
+    },
+    Case {
+        name: "windows-tftp",
+        about: "a .wim alone -> its boot manager by TFTP -> the machine's boot store and its files",
+        subject: Subject::Windows,
         ..BASE
     },
     Case {

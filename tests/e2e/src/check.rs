@@ -179,14 +179,19 @@ fn boot_file(message: &[u8]) -> Option<&[u8]> {
     if end > 0 {
         return field.get(..end);
     }
-    let mut options = message.get(240..)?;
+    option(message, 67)
+}
+
+/// An option of a DHCP message.
+pub(crate) fn option(message: &[u8], wanted: u8) -> Option<&[u8]> {
+    let mut options = message.get(236..)?.strip_prefix(b"\x63\x82\x53\x63")?;
     loop {
         match *options.first()? {
             0 => options = options.get(1..)?,
             255 => return None,
             code => {
                 let end = 2 + usize::from(*options.get(1)?);
-                if code == 67 {
+                if code == wanted {
                     return options.get(2..end);
                 }
                 options = options.get(end..)?;
@@ -195,7 +200,7 @@ fn boot_file(message: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn is(address: IpAddr, text: &str) -> bool {
+pub(crate) fn is(address: IpAddr, text: &str) -> bool {
     text.parse() == Ok(address)
 }
 
@@ -205,8 +210,9 @@ mod tests {
     use crate::capture::{Segment, Transport};
 
     fn message(file: &[u8], options: &[u8]) -> Vec<u8> {
-        let mut message = vec![0; 240];
+        let mut message = vec![0; 236];
         message[108..108 + file.len()].copy_from_slice(file);
+        message.extend_from_slice(b"\x63\x82\x53\x63");
         message.extend_from_slice(options);
         message
     }

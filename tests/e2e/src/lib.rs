@@ -7,6 +7,7 @@
 //! guest     kernel and initrd that print a marker
 //! flood     simulated machines beside a flood
 //! forests   two servers on one network
+//! windows   a boot manager that fetches what its boot store names
 //! kernel_tls  a machine with server and clients inside
 //! server    `bootstorm serve`                    capture  what was on the wire
 //! cases     the matrix                           run      case by case
@@ -35,3 +36,4 @@ pub mod run;
 pub mod server;
 pub mod stop;
 pub mod suite;
+pub mod windows;

@@ -98,6 +98,16 @@ pub const WINDOWS: &[Need] = &[
         "libhivex-bin",
         "reads the boot stores that are made here",
     ),
+    need(
+        "grub-mkimage",
+        "grub-common",
+        "makes the boot manager of a Windows image for tests",
+    ),
+    need(
+        "/usr/lib/grub/x86_64-efi/tftp.mod",
+        "grub-efi-amd64-bin",
+        "the parts of that boot manager",
+    ),
 ];
 
 /// What building and linting the classifier takes. rustup's compiler has no library for its target.

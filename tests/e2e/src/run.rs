@@ -23,6 +23,7 @@ use crate::rom;
 use crate::server::{Server, Setup};
 use crate::stop;
 use crate::suite::Shelf;
+use crate::windows::Windows;
 
 /// Firmware runs in software; the slowest case takes 25 s on an idle machine.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -152,6 +153,18 @@ fn boot(
                 nonce: &nonce,
             };
             let (time, what) = forests.run()?;
+            *versions = what;
+            Ok(time)
+        }
+        Subject::Windows => {
+            let windows = Windows {
+                program: &options.server,
+                firmware: case.firmware,
+                shelf,
+                folder,
+                nonce: &nonce,
+            };
+            let (time, what) = windows.run()?;
             *versions = what;
             Ok(time)
         }
