@@ -64,7 +64,7 @@ pub(super) fn files(
 ) -> Inject {
     let folder = stem(&wim.path);
     let mut inject = Inject::default();
-    let mut own = inject.of_folder(listing, folder);
+    let mut own = inject.of_folder(listing, folder, arch);
     let unattend = inject.unattend(listing, folder, settings, &mut own);
     let made = inject.made(listing, wim, settings, unattend, arch);
     for file in made {
@@ -102,7 +102,12 @@ impl Inject {
     }
 
     /// The files of the folder that has the image's name.
-    fn of_folder(&mut self, listing: &Listing<'_>, folder: &str) -> Vec<Injected> {
+    fn of_folder(
+        &mut self,
+        listing: &Listing<'_>,
+        folder: &str,
+        arch: Option<WimArch>,
+    ) -> Vec<Injected> {
         let mut files: Vec<Injected> = Vec::new();
         for file in listing.below(folder) {
             let Some(path) = file.path.get(folder.len() + 1..) else {
@@ -114,7 +119,7 @@ impl Inject {
             let content = self.content(file);
             let name = match content {
                 Content::Template(_) => stem(path),
-                _ => path,
+                _ => as_wimboot_calls_it(path, arch),
             };
             if let Some(why) = unfit(name) {
                 self.tell(&file.path, "wim.inject-name", why);
@@ -260,6 +265,17 @@ impl Inject {
                 }
             }
         }
+    }
+}
+
+/// wimboot takes a boot manager instead of the image's own by the name of a removable medium's.
+fn as_wimboot_calls_it(name: &str, arch: Option<WimArch>) -> &str {
+    match arch {
+        _ if !name.eq_ignore_ascii_case("bootmgfw.efi") => name,
+        Some(WimArch::X64) => "bootx64.efi",
+        Some(WimArch::X86) => "bootia32.efi",
+        Some(WimArch::Arm64) => "bootaa64.efi",
+        Some(WimArch::Arm | WimArch::Other(_)) | None => name,
     }
 }
 

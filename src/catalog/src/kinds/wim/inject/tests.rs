@@ -63,6 +63,14 @@ fn winboot_08_names_and_numbers_that_wimboot_does_not_take_are_told() {
 }
 
 #[test]
+fn a_boot_manager_beside_the_image_goes_before_the_one_in_it() {
+    let snapshot = folder(BARE).with("pe/BootMgFw.efi", "MZ").build();
+    assert_eq!(names(&snapshot), ["bootx64.efi"]);
+    assert_eq!(injected(&snapshot)[0].source(), Some("pe/BootMgFw.efi"));
+    assert!(codes(&snapshot).is_empty());
+}
+
+#[test]
 fn winboot_08_made_files_count_among_those_that_wimboot_takes() {
     let mut folder = folder("[winpe]\nstart = 'setup.exe'\n");
     for number in 0..60 {
