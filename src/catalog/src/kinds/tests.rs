@@ -502,3 +502,21 @@ fn files_to_inject_are_told_of_where_no_wimboot_injects_them() {
     assert!(inject.is_empty());
     assert!(codes(&snapshot).contains(&"wim.not-injected"));
 }
+
+#[test]
+fn winboot_10_a_boot_manager_boots_the_image_that_the_header_marks() {
+    let why_of = |marked, settings: &str| {
+        let mut sample = Sample::winpe();
+        sample.boot_index = marked;
+        let snapshot = Folder::new()
+            .with("pe.wim", sample.build())
+            .with("pe.wim/bootmgfw.efi", "x")
+            .with("pe/image.toml", format!("loader = \"bootmgr\"\n{settings}"))
+            .build();
+        why(snapshot.entry("pe").unwrap()).to_owned()
+    };
+    assert_eq!(why_of(1, ""), "");
+    assert_eq!(why_of(1, "index = 1"), "");
+    assert_eq!(why_of(0, "index = 1"), "wim.boots-another");
+    assert_eq!(why_of(0, ""), "wim.boots-another");
+}

@@ -92,6 +92,9 @@ fn find_boot_manager(
 ) -> Result<Bootable, Reason> {
     let wim = read(file)?;
     let image = wim.boot_image(settings.index)?;
+    if wim.boot_index != image.index {
+        return Err(boots_another(&wim, image, file));
+    }
     let find = |name: &str| listing.get(&format!("{}/{name}", file.path));
     let both = [Signing::Pca2011, Signing::Ca2023];
     let wanted = both
@@ -128,6 +131,23 @@ fn find_boot_manager(
         arch: image.arch,
         path: String::new(),
     })
+}
+
+/// Windows' own boot manager takes the image that the header marks, and nothing tells it another.
+fn boots_another(wim: &Wim, image: &WimImage, file: &File) -> Reason {
+    let marked = match wim.boot_index {
+        0 => "none".to_owned(),
+        index => format!("image {index}"),
+    };
+    let (index, name) = (image.index, name_of(&file.path));
+    let text = format!(
+        "the boot manager boots the image that the file marks, which is {marked}, not image \
+         {index}: wimlib-imagex info {name} {index} --boot"
+    );
+    Reason {
+        code: "wim.boots-another",
+        text: text.into(),
+    }
 }
 
 fn choose_wimboot(
