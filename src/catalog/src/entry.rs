@@ -68,6 +68,8 @@ pub enum EntryKind {
         args: String,
         /// What loads it.
         loader: WimLoader,
+        /// What its boot manager is told besides.
+        options: LoadOptions,
     },
     /// An EFI program.
     Efi {
@@ -92,6 +94,15 @@ pub enum WimLoader {
     /// Windows' own boot manager over TFTP, out of the image. Where it is signed as said, else
     /// however it is.
     BootManager(Option<Signing>),
+}
+
+/// What a boot manager is told of a Windows PE besides where it lies, as `bcdedit` would set it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Drivers that are signed for tests are loaded.
+    pub test_signing: bool,
+    /// Options for the kernel (`loadoptions`).
+    pub text: Option<String>,
 }
 
 /// Whose signature firmware has to trust for a boot manager of Windows.

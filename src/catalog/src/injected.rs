@@ -22,6 +22,8 @@ pub enum Content {
     Template(String),
     /// A text that is the same for all machines.
     Text(Arc<str>),
+    /// A [store](crate::bcd) for the boot manager that wimboot starts.
+    Store(Arc<[u8]>),
     /// Everything that is known of the machine, as JSON, for the program that starts the others.
     Json(Arc<Startup>),
     /// Everything that is known of the machine, as lines of `name=value`.
@@ -66,7 +68,11 @@ impl Injected {
     pub fn source(&self) -> Option<&str> {
         match &self.content {
             Content::File(path) | Content::Template(path) => Some(path),
-            Content::Text(_) | Content::Json(_) | Content::Ini | Content::Ca => None,
+            Content::Text(_)
+            | Content::Store(_)
+            | Content::Json(_)
+            | Content::Ini
+            | Content::Ca => None,
         }
     }
 }

@@ -19,7 +19,7 @@ pub mod problem;
 pub mod snapshot;
 pub mod template;
 
-pub use entry::{Entry, EntryKind, Signing, WimLoader};
+pub use entry::{Entry, EntryKind, LoadOptions, Signing, WimLoader};
 pub use injected::{Content, Injected, Startup};
 pub use kinds::wim;
 pub use mapping::Mapping;

@@ -18,7 +18,7 @@ pub enum BootPlan {
     /// Let the person choose from menus of the configuration.
     Pages(Pages),
     /// Boot this at once.
-    Entry(Choice),
+    Entry(Box<Choice>),
     /// Run what a template says.
     Script(Call),
     /// Go on to the next boot device without a word.

@@ -122,7 +122,7 @@ fn fitted(
     if winpe::has_templates(&choice.entry) {
         winpe::check(&choice.entry, catalog, &known())?;
     }
-    Ok(BootPlan::Entry(choice))
+    Ok(BootPlan::Entry(Box::new(choice)))
 }
 
 /// What is known of a machine, with what its plan gives it.

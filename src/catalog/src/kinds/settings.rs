@@ -9,7 +9,7 @@ pub(crate) use winpe::WinPe;
 
 use super::linux::check_cmdline;
 use super::one_line;
-use crate::{Entry, File, Problem, Signing, WimLoader};
+use crate::{Entry, File, LoadOptions, Problem, Signing, WimLoader};
 
 /// A larger image.toml is a mistake.
 const MAX_SETTINGS: usize = 64 << 10;
@@ -24,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) index: Option<u32>,
     pub(crate) loader: WimLoader,
     pub(crate) winpe: WinPe,
+    pub(crate) options: LoadOptions,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +40,16 @@ struct Wire {
     signing: Option<Signed>,
     #[serde(default)]
     winpe: winpe::Wire,
+    #[serde(default)]
+    bcd: Bcd,
+}
+
+/// The table `[bcd]`: what the boot manager is told besides where the image lies.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Bcd {
+    test_signing: bool,
+    options: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -120,6 +131,10 @@ fn check(wire: Wire, diagnosis: &mut Diagnosis<'_>) -> Settings {
         hidden: wire.hidden,
         loader: loader(wire.loader, wire.signing),
         winpe: wire.winpe.check(diagnosis),
+        options: LoadOptions {
+            test_signing: wire.bcd.test_signing,
+            text: wire.bcd.options,
+        },
         ..Settings::default()
     };
     if let Some(title) = wire.title {

@@ -74,12 +74,12 @@ fn entry(id: &str) -> BootPlan {
         program: format!("{id}.efi"),
         args: String::new(),
     };
-    BootPlan::Entry(Choice {
+    BootPlan::Entry(Box::new(Choice {
         entry: Entry::new(id, id, kind),
         memdisk: None,
         peers: None,
         manager: None,
-    })
+    }))
 }
 
 /// What the menu `main` becomes for a machine that sends this form.

@@ -37,6 +37,7 @@ impl Writer<'_> {
                 wimboot,
                 args,
                 loader: WimLoader::Wimboot,
+                options: _,
             } => self.wim(&choice.entry.id, (wim, *index), inject, wimboot, args),
             EntryKind::Efi { program, args } => self.efi(program, args),
             EntryKind::Iso { image } => self.iso(image, choice.memdisk.as_deref()),

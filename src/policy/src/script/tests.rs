@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use bootstorm_catalog::{Content, Entry, EntryKind, Injected, Startup, WimLoader};
+use bootstorm_catalog::{Content, Entry, EntryKind, Injected, LoadOptions, Startup, WimLoader};
 use bootstorm_config::Scheme;
 use bootstorm_proto::types::{ClientArch, Family, MacAddress};
 use proptest::prelude::*;
@@ -57,33 +57,9 @@ fn wim() -> Choice {
             wimboot: "boot/wimboot".to_owned(),
             args: String::new(),
             loader: WimLoader::Wimboot,
+            options: LoadOptions::default(),
         },
     ))
-}
-
-fn by_boot_manager() -> Choice {
-    let mut choice = wim();
-    if let EntryKind::Wim { loader, .. } = &mut choice.entry.kind {
-        *loader = WimLoader::BootManager(None);
-    }
-    choice.manager = Some("winpe.wim/bootmgfw.efi".to_owned());
-    choice
-}
-
-#[test]
-fn windows_own_boot_manager_is_loaded_by_tftp() {
-    let script = boot(by_boot_manager(), Family::X64);
-    assert!(script.contains("chain --autofree tftp://"));
-    assert!(script.contains("/winpe.wim/bootmgfw.efi || goto failed"));
-    assert!(!script.contains("wimboot"));
-    let script = boot(
-        Choice {
-            manager: None,
-            ..by_boot_manager()
-        },
-        Family::X64,
-    );
-    assert!(script.contains("[catalog.no-boot-manager]") && !script.contains("tftp://"));
 }
 
 fn efi() -> Choice {
@@ -124,7 +100,11 @@ fn menu(choices: Vec<Choice>, default: Option<&str>) -> BootPlan {
 }
 
 fn boot(choice: Choice, family: Family) -> String {
-    render(&BootPlan::Entry(choice), &urls(), &machine(family))
+    render(
+        &BootPlan::Entry(Box::new(choice)),
+        &urls(),
+        &machine(family),
+    )
 }
 
 #[test]
@@ -501,7 +481,7 @@ fn wds_07_people_are_asked_before_the_boot_or_can_keep_it_from_happening() {
         timeout: Duration::from_secs(10),
     };
     let ask = |question: Question| {
-        let plan = BootPlan::Ask(question, Box::new(BootPlan::Entry(efi())));
+        let plan = BootPlan::Ask(question, Box::new(BootPlan::Entry(Box::new(efi()))));
         let script = render(&plan, &urls(), &machine(Family::X64));
         let asked = script.split("imgfree").next().unwrap().to_owned();
         assert!(script.len() > asked.len());

@@ -244,6 +244,8 @@ fn signings(own: Option<Signing>, preferred: Preferred) -> impl Iterator<Item = 
 mod tests {
     use std::time::Duration;
 
+    use bootstorm_catalog::LoadOptions;
+
     use super::*;
     use crate::{Menu as BootMenu, Question};
 
@@ -255,6 +257,7 @@ mod tests {
             wimboot: String::new(),
             args: String::new(),
             loader: WimLoader::Wimboot,
+            options: LoadOptions::default(),
         };
         Choice {
             entry: Entry::new(id, id, kind),
@@ -292,7 +295,7 @@ mod tests {
         for plan in [menu(None, 10), menu(Some("iso"), 10), menu(Some("b"), 0)] {
             assert_eq!(told(&plan), (vec!["a", "b"], 0, Menu::Waits));
         }
-        let entry = BootPlan::Entry(choice("a"));
+        let entry = BootPlan::Entry(Box::new(choice("a")));
         assert_eq!(told(&entry), (vec!["a"], 0, Menu::Hidden));
     }
 
@@ -305,7 +308,7 @@ mod tests {
                 text: None,
                 timeout: Duration::from_secs(3),
             };
-            let plan = BootPlan::Ask(question, Box::new(BootPlan::Entry(choice("a"))));
+            let plan = BootPlan::Ask(question, Box::new(BootPlan::Entry(Box::new(choice("a")))));
             told(&plan).2
         };
         assert_eq!(asked(true), Menu::Waits);

@@ -1,7 +1,7 @@
 //! The store (boot configuration data) of one machine.
 
-use bootstorm_catalog::Snapshot;
 use bootstorm_catalog::bcd::{BootStore, Firmware, RamdiskEntry};
+use bootstorm_catalog::{EntryKind, LoadOptions, Snapshot};
 use bootstorm_config::WindowsBoot;
 use bootstorm_telemetry::event::Reason;
 
@@ -50,11 +50,23 @@ fn entry(
         code: "windows.no-sdi",
         text: format!("there is no {SDI} in {wim}: put one into boot/ in the images folder").into(),
     })?;
+    let options = options(choice);
     Ok(RamdiskEntry {
         block: windows.block_size,
         window: windows.window_size,
+        test_signing: options.test_signing,
+        options: options.text,
         ..RamdiskEntry::new(&choice.entry.title, path(wim), path(&sdi))
     })
+}
+
+fn options(choice: &Choice) -> LoadOptions {
+    match &choice.entry.kind {
+        EntryKind::Wim { options, .. } => options.clone(),
+        EntryKind::Linux { .. } | EntryKind::Efi { .. } | EntryKind::Iso { .. } => {
+            LoadOptions::default()
+        }
+    }
 }
 
 /// As a boot manager writes paths.

@@ -55,6 +55,7 @@ pub(crate) fn make(
         Content::File(path) => (BYTES, source(catalog, path)?.content.to_vec()),
         Content::Template(path) => (BYTES, filled(catalog, file, path, known)?),
         Content::Text(text) => (TEXT, text.as_bytes().to_vec()),
+        Content::Store(bytes) => (BYTES, bytes.to_vec()),
         Content::Json(startup) => {
             let json = parameters::json(entry, startup, known, origin);
             (JSON, json.into_bytes())

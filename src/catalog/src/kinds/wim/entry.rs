@@ -24,7 +24,7 @@ fn candidate(listing: &Listing<'_>, file: &File) -> Candidate {
     };
     let arch = program.as_ref().ok().and_then(|found| found.arch);
     let inject = match settings.loader {
-        WimLoader::Wimboot => inject::files(listing, file, &settings.winpe, arch),
+        WimLoader::Wimboot => inject::files(listing, file, &settings, arch),
         WimLoader::BootManager(_) => Inject::none(not_injected(listing, stem(&file.path))),
     };
     problems.extend(inject.problems);
@@ -44,6 +44,7 @@ fn candidate(listing: &Listing<'_>, file: &File) -> Candidate {
         wimboot: program.map(|found| found.path).unwrap_or_default(),
         args: settings.args.clone().unwrap_or_default(),
         loader: settings.loader,
+        options: settings.options.clone(),
     };
     let mut entry = Entry::new("", one_line(stem(&file.path)), kind);
     entry.families = families;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bootstorm_telemetry::event::Reason;
 
 use super::{WimArch, startup};
+use crate::bcd::{BootStore, Firmware, Menu, RamdiskEntry};
 use crate::kinds::settings::WinPe;
-use crate::kinds::{Listing, stem};
-use crate::{Content, File, Injected, Problem, Startup, template};
+use crate::kinds::{Listing, Settings, one_line, stem};
+use crate::{Content, File, Injected, LoadOptions, Problem, Startup, template};
 
 /// wimboot takes names of this length at most.
 const MAX_NAME: usize = 31;
@@ -59,14 +60,15 @@ impl Inject {
 pub(super) fn files(
     listing: &Listing<'_>,
     wim: &File,
-    settings: &WinPe,
+    settings: &Settings,
     arch: Option<WimArch>,
 ) -> Inject {
     let folder = stem(&wim.path);
     let mut inject = Inject::default();
     let mut own = inject.of_folder(listing, folder, arch);
-    let unattend = inject.unattend(listing, folder, settings, &mut own);
-    let made = inject.made(listing, wim, settings, unattend, arch);
+    let unattend = inject.unattend(listing, folder, &settings.winpe, &mut own);
+    let mut made = inject.made(listing, wim, &settings.winpe, unattend, arch);
+    made.extend(inject.store(folder, settings));
     for file in made {
         let is_own = |own: &&Injected| own.name.eq_ignore_ascii_case(&file.name);
         if let Some(own) = own.iter().find(is_own) {
@@ -87,7 +89,7 @@ pub(super) fn files(
             inject.files.push(file);
         }
     }
-    inject.mark_secrets(folder, settings);
+    inject.mark_secrets(folder, &settings.winpe);
     inject
 }
 
@@ -244,6 +246,35 @@ impl Inject {
         }
         let path = program?.path.to_string();
         Some(Injected::new(startup::CLIENT, Content::File(path)))
+    }
+
+    /// The boot manager's store, where the image's own says too little. Every folder that wimboot
+    /// shows to the boot manager has every file in it, and wimboot itself writes `.efi` for `.exe`
+    /// under UEFI.
+    fn store(&mut self, folder: &str, settings: &Settings) -> Option<Injected> {
+        let options = &settings.options;
+        if *options == LoadOptions::default() {
+            return None;
+        }
+        let title = settings.title.clone().unwrap_or_else(|| one_line(folder));
+        let store = BootStore {
+            firmware: Firmware::Bios,
+            entries: vec![RamdiskEntry {
+                test_signing: options.test_signing,
+                options: options.text.clone(),
+                ..RamdiskEntry::new(title, r"\Boot\boot.wim", r"\Boot\boot.sdi")
+            }],
+            default: 0,
+            menu: Menu::Hidden,
+            locale: None,
+        };
+        match store.to_bytes() {
+            Ok(bytes) => Some(Injected::new("BCD", Content::Store(bytes.into()))),
+            Err(error) => {
+                self.cannot_boot(error.code(), format!("[bcd] in image.toml: {error}"));
+                None
+            }
+        }
     }
 
     fn mark_secrets(&mut self, folder: &str, settings: &WinPe) {

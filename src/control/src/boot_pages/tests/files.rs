@@ -64,6 +64,7 @@ fn winpe(inject: Vec<Injected>) -> Entry {
         wimboot: "boot/wimboot".to_owned(),
         args: String::new(),
         loader: bootstorm_catalog::WimLoader::Wimboot,
+        options: bootstorm_catalog::LoadOptions::default(),
     };
     Entry::new("winpe", "Windows PE", kind)
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use bootstorm_catalog::{Entry, EntryKind, Snapshot, WimLoader};
+use bootstorm_catalog::{Entry, EntryKind, LoadOptions, Snapshot, WimLoader};
 use bootstorm_proto::dhcp::{Asker, ClientFacts};
 use bootstorm_proto::types::{ClientArch, MacAddress};
 use bootstorm_store::Edit;
@@ -19,6 +19,7 @@ fn lab() -> Lab {
             wimboot: String::new(),
             args: String::new(),
             loader: WimLoader::BootManager(None),
+            options: LoadOptions::default(),
         };
         Entry::new(id, id, kind)
     };

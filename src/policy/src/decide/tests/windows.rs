@@ -1,6 +1,6 @@
 //! Windows' own boot manager.
 
-use bootstorm_catalog::WimLoader;
+use bootstorm_catalog::{LoadOptions, WimLoader};
 use bootstorm_config::Signing;
 
 use super::*;
@@ -27,6 +27,7 @@ fn pe(id: &str, wim: &str, loader: WimLoader) -> Entry {
         wimboot: String::new(),
         args: String::new(),
         loader,
+        options: LoadOptions::default(),
     };
     Entry {
         families: vec![Family::Bios, Family::X64],
@@ -153,6 +154,23 @@ fn a_store_has_the_image_of_its_machine_alone() {
     assert!(says(&uefi, "winload.efi") && !says(&uefi, "office"));
     assert!(says(&store(&policy, Family::Bios), "winload.exe"));
     assert_eq!(store(&policy, Family::X64), uefi);
+}
+
+#[test]
+fn the_boot_manager_is_told_what_the_image_says_besides() {
+    let mut entry = pe("lab", "pe/lab.wim", WimLoader::BootManager(None));
+    if let EntryKind::Wim { options, .. } = &mut entry.kind {
+        options.text = Some("DDISABLE_INTEGRITY_CHECKS".to_owned());
+    }
+    let policy = policy(catalog(&FILES, vec![entry]), |config| {
+        config.boot.default = Some("lab".to_owned());
+    });
+    let told = store(&policy, Family::X64);
+    assert!(says(&told, "DDISABLE_INTEGRITY_CHECKS"));
+    assert!(!says(
+        &store(&lab(|_| {}), Family::X64),
+        "DDISABLE_INTEGRITY_CHECKS"
+    ));
 }
 
 #[test]

@@ -7,7 +7,11 @@ use super::*;
 #[test]
 fn winboot_07_each_file_comes_by_initrd_and_those_of_the_machine_with_its_token() {
     let urls = urls().with_token("0123abcd");
-    let script = render(&BootPlan::Entry(wim()), &urls, &machine(Family::X64));
+    let script = render(
+        &BootPlan::Entry(Box::new(wim())),
+        &urls,
+        &machine(Family::X64),
+    );
     let lines: Vec<&str> = script.lines().collect();
     let kernel = "kernel --name wimboot http://10.0.0.1:8080/images/boot/wimboot gui index=2 \
                   || goto failed";
@@ -42,7 +46,7 @@ fn winboot_07_each_file_comes_by_initrd_and_those_of_the_machine_with_its_token(
 #[test]
 fn twopxe_28_the_network_says_whether_machines_load_from_each_other() {
     let script = |plan: &BootPlan| render(plan, &urls(), &machine(Family::X64));
-    let mut plan = BootPlan::Entry(wim());
+    let mut plan = BootPlan::Entry(Box::new(wim()));
     assert!(!script(&plan).contains("peer"));
     plan.share(&Peers {
         shared: false,
@@ -58,4 +62,29 @@ fn twopxe_28_the_network_says_whether_machines_load_from_each_other() {
     let shared = script(&menu);
     assert_eq!(shared.matches("set peerdist 1 ||\n").count(), 2, "{shared}");
     assert_eq!(shared.matches("set peerhost 10.0.0.5:1337 ||\n").count(), 2);
+}
+
+fn by_boot_manager() -> Choice {
+    let mut choice = wim();
+    if let EntryKind::Wim { loader, .. } = &mut choice.entry.kind {
+        *loader = WimLoader::BootManager(None);
+    }
+    choice.manager = Some("winpe.wim/bootmgfw.efi".to_owned());
+    choice
+}
+
+#[test]
+fn windows_own_boot_manager_is_loaded_by_tftp() {
+    let script = boot(by_boot_manager(), Family::X64);
+    assert!(script.contains("chain --autofree tftp://"));
+    assert!(script.contains("/winpe.wim/bootmgfw.efi || goto failed"));
+    assert!(!script.contains("wimboot"));
+    let script = boot(
+        Choice {
+            manager: None,
+            ..by_boot_manager()
+        },
+        Family::X64,
+    );
+    assert!(script.contains("[catalog.no-boot-manager]") && !script.contains("tftp://"));
 }

@@ -1,3 +1,4 @@
+use crate::bcd::{self, Value};
 use crate::kinds::tests::{Folder, codes, only, program, why};
 use crate::wim::sample::Sample;
 use crate::{Content, EntryKind, Injected, Snapshot};
@@ -204,4 +205,26 @@ fn a_command_line_that_winpeshl_would_not_take_is_told_with_its_line() {
         ["pe/image.toml:5", "pe/image.toml:6", "pe/image.toml:7"]
     );
     assert_eq!(codes(&snapshot), ["catalog.image-toml"; 3]);
+}
+
+#[test]
+fn options_of_the_boot_manager_make_a_store_of_its_own() {
+    let plain = folder(BARE).build();
+    assert!(!names(&plain).contains(&"BCD"));
+    let said = |bcd: &str| folder(&format!("{BARE}[bcd]\n{bcd}\n")).build();
+    let snapshot = said("test_signing = true\noptions = \"DDISABLE_INTEGRITY_CHECKS\"");
+    let file = injected(&snapshot).iter().find(|file| file.name == "BCD");
+    let Content::Store(store) = &file.unwrap().content else {
+        panic!("{file:?}")
+    };
+    let values: Vec<Value> = bcd::show(store)
+        .unwrap()
+        .into_iter()
+        .flat_map(|object| object.elements)
+        .map(|element| element.value)
+        .collect();
+    let has = |text: &str| values.contains(&Value::Text(text.into()));
+    assert!(has("DDISABLE_INTEGRITY_CHECKS") && has(r"\Windows\System32\boot\winload.exe"));
+    let bad = said("options = \"\\u0007\"");
+    assert_eq!(why(only(&bad)), "bcd.bad-text");
 }
