@@ -126,7 +126,7 @@ fn a_client_that_goes_away_is_told_as_a_broken_transfer() {
 }
 
 #[test]
-fn files_beyond_4_gib_are_served_at_any_place() {
+fn winboot_13_files_beyond_4_gib_are_served_at_any_place() {
     each_driver(|lab| {
         let url = format!("http://{}/images/huge.iso", lab.http);
         let head = String::from_utf8(lab.curl(&["-I", &url]).stdout).unwrap();

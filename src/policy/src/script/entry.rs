@@ -1,6 +1,6 @@
 //! The steps that boot an entry of the catalog.
 
-use bootstorm_catalog::{Content, EntryKind, Injected, WimLoader};
+use bootstorm_catalog::{Content, Entry, EntryKind, Injected, WimLoader};
 use bootstorm_proto::ipxe::{Arguments, Unsafe, Url};
 use bootstorm_proto::types::Family;
 
@@ -19,6 +19,11 @@ impl Writer<'_> {
             if let Some(cache) = &peers.cache {
                 self.script.set("peerhost", cache).or_continue();
             }
+        }
+        if needs_long_mode(&choice.entry, self.machine.family) {
+            self.step("[policy.no-long-mode] Looking for a processor of 64 bits");
+            self.script.long_mode();
+            self.or_failed();
         }
         let written = match &choice.entry.kind {
             EntryKind::Linux {
@@ -194,6 +199,16 @@ impl Writer<'_> {
         self.or_failed();
         self.script.goto(&self.failed);
     }
+}
+
+/// A BIOS says the same of every processor, and boots images of 32 and of 64 bits; the latter would
+/// stop without a word.
+fn needs_long_mode(entry: &Entry, family: Option<Family>) -> bool {
+    let families = &entry.families;
+    matches!(entry.kind, EntryKind::Wim { .. })
+        && family == Some(Family::Bios)
+        && families.contains(&Family::X64)
+        && !families.contains(&Family::Ia32)
 }
 
 fn initrd_name(number: usize) -> String {

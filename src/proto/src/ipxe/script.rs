@@ -89,6 +89,11 @@ impl Script {
         self.line(format!("echo {}", display(text)))
     }
 
+    /// Fails where the processor has no long mode: bit 29 of EDX, CPUID function 0x80000001.
+    pub fn long_mode(&mut self) -> &mut Self {
+        self.line("cpuid --ext 29".to_owned())
+    }
+
     /// Shows the value of a setting behind a text.
     pub fn echo_setting(&mut self, text: &str, setting: Setting) -> &mut Self {
         self.line(format!("echo {} ${{{}}}", display(text), setting.name()))

@@ -88,3 +88,18 @@ fn windows_own_boot_manager_is_loaded_by_tftp() {
     );
     assert!(script.contains("[catalog.no-boot-manager]") && !script.contains("tftp://"));
 }
+
+#[test]
+fn wds_11_a_bios_takes_images_of_both_widths_and_64_bits_only_where_the_processor_can() {
+    let of = |families: &[Family], family| {
+        let mut choice = wim();
+        choice.entry.families = families.to_vec();
+        assert!(choice.entry.boots(family));
+        boot(choice, family)
+    };
+    let asks = |script: String| script.contains("\ncpuid --ext 29 || goto failed\n");
+    assert!(asks(of(&[Family::Bios, Family::X64], Family::Bios)));
+    assert!(!asks(of(&[Family::Bios, Family::X64], Family::X64)));
+    assert!(!asks(of(&[Family::Bios, Family::Ia32], Family::Bios)));
+    assert!(!asks(of(&[], Family::Bios)));
+}
