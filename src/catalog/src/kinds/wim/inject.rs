@@ -303,10 +303,11 @@ impl Inject {
 fn as_wimboot_calls_it(name: &str, arch: Option<WimArch>) -> &str {
     match arch {
         _ if !name.eq_ignore_ascii_case("bootmgfw.efi") => name,
-        Some(WimArch::X64) => "bootx64.efi",
+        // Images that do not say are nearly all for this one.
+        Some(WimArch::X64) | None => "bootx64.efi",
         Some(WimArch::X86) => "bootia32.efi",
         Some(WimArch::Arm64) => "bootaa64.efi",
-        Some(WimArch::Arm | WimArch::Other(_)) | None => name,
+        Some(WimArch::Arm | WimArch::Other(_)) => name,
     }
 }
 
