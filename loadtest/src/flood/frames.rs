@@ -7,9 +7,9 @@ use bootstorm_proto::types::MacAddress;
 use dhcproto::v4::{Encodable as _, MessageType};
 use etherparse::PacketBuilder;
 
-use crate::clients::dhcp::{self, Program};
-use crate::clients::tftp;
 use crate::interface::Network;
+use crate::machine::dhcp::message::{Program, message};
+use crate::machine::tftp::packet;
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -54,7 +54,7 @@ impl Frames {
         let (port, payload) = match kind {
             Kind::Junk => junk(machine)?,
             Kind::Spoofed => (67, discover(mac, machine)?),
-            Kind::Requests => (69, tftp::read_request(&self.file, &[("blksize", "1468")])),
+            Kind::Requests => (69, packet::read_request(&self.file, &[("blksize", "1468")])),
         };
         let from = match self.network {
             Some(network) => network.neighbour(machine, self.to),
@@ -84,7 +84,7 @@ fn mac(machine: u32) -> MacAddress {
 fn discover(mac: MacAddress, machine: u32) -> anyhow::Result<Vec<u8>> {
     let program = Program::Firmware(ARCH);
     let xid = 0xf100_0000 | machine;
-    let message = dhcp::message(mac, program, xid, MessageType::Discover);
+    let message = message(mac, program, xid, MessageType::Discover);
     message.to_vec().context("cannot build a DISCOVER")
 }
 

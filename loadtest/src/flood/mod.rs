@@ -15,8 +15,8 @@ use serde_json::json;
 use frames::{Frames, Kind};
 use pace::Pace;
 
+use crate::ground;
 use crate::interface::{BATCH, Interface, Sender};
-use crate::scenario::is_own_ground;
 
 /// Sends frames at a steady rate: rubbish, spoofed machines, read requests.
 ///
@@ -68,7 +68,7 @@ Exit codes: 0 sent (the rate that was reached is printed), 1 the interface faile
 /// machine fails in a flood.
 pub(crate) fn prepare(options: Options) -> anyhow::Result<impl FnOnce() -> anyhow::Result<u64>> {
     ensure!(
-        is_own_ground(&options.to) || options.to.is_broadcast(),
+        ground::is_own(options.to) || options.to.is_broadcast(),
         "--to {}: only loopback, private and broadcast addresses are flooded: against a public \
          address it is an attack",
         options.to

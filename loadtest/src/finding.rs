@@ -1,0 +1,94 @@
+//! What servers do that they should not, by names that stay.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A deviation, or the reason why a boot failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// Which one.
+    pub(crate) code: Code,
+    /// What was seen, in one line.
+    pub(crate) evidence: String,
+}
+
+/// Evidence that is kept, in bytes: servers write it.
+const EVIDENCE_MAX: usize = 300;
+
+/// One table for names, meanings and what to do; docs/reference/findings.md has a row for each.
+macro_rules! codes {
+    ($($(#[doc = $meaning:literal])+ $code:ident = $name:literal,)+) => {
+        /// What can be found.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub(crate) enum Code {
+            $($(#[doc = $meaning])+ #[serde(rename = $name)] $code,)+
+        }
+
+        impl Code {
+            /// All, in the order of the documentation.
+            pub(crate) const ALL: &[Self] = &[$(Self::$code,)+];
+
+            /// The name that stays.
+            pub(crate) const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$code => $name,)+
+                }
+            }
+
+            /// What it means and what to do, for people.
+            pub(crate) const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$code => concat!($($meaning),+).trim_ascii(),)+
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// No boot server answered any of the machine's DISCOVERs: is it up, on this network, and is
+    /// the port free of a firewall?
+    DhcpSilent = "dhcp.silent",
+    /// The script is an HTML page: a web server's error page, or the wrong URL.
+    ScriptHtml = "script.html",
+    /// The machine's patience ended before its boot did.
+    TimedOut = "machine.timed-out",
+}
+
+impl Finding {
+    /// A finding with its evidence, of which as much is kept as fits a line; what could move a
+    /// terminal's cursor is escaped.
+    pub(crate) fn new(code: Code, evidence: impl Into<String>) -> Self {
+        let evidence: String = evidence.into();
+        let mut kept = String::new();
+        for letter in evidence.chars() {
+            let escaped = letter.is_control();
+            if kept.len() >= EVIDENCE_MAX {
+                kept.push_str("...");
+                break;
+            }
+            if escaped {
+                kept.extend(letter.escape_default());
+            } else {
+                kept.push(letter);
+            }
+        }
+        Self {
+            code,
+            evidence: kept,
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.evidence)
+    }
+}

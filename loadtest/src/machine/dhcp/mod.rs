@@ -1,0 +1,3 @@
+//! DHCP as boot firmware and iPXE ask it.
+
+pub(crate) mod message;

@@ -1,0 +1,162 @@
+//! What goes into a machine and what comes out of it.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Instant;
+
+use super::event::{Event, Phase, Transport};
+use super::identity::Identity;
+use super::plan::Plan;
+use super::trace::{Trace, Way};
+use crate::finding::{Code, Finding};
+
+/// Something that happened to a machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Input<'a> {
+    /// The deadline has come that the machine named.
+    Timeout,
+    /// A DHCP message for port 68, through the relay agent or broadcast on the link.
+    Dhcp {
+        /// Who sent it, as the IP header says.
+        from: SocketAddrV4,
+        /// The BOOTP message.
+        payload: &'a [u8],
+    },
+    /// A datagram for one of the machine's sockets.
+    Datagram {
+        /// Which one.
+        socket: Socket,
+        /// Who sent it.
+        from: SocketAddrV4,
+        /// UDP payload; longer ones than [`DATAGRAM_MAX`] come cut off there.
+        payload: &'a [u8],
+    },
+    /// Nobody listens at the address that a datagram was sent to (ICMP port unreachable).
+    Unreachable(Socket),
+    /// The stream is up, with TLS where that was asked for.
+    Connected {
+        /// TLS: an earlier session was taken up again.
+        resumed: bool,
+    },
+    /// Bytes of the stream, as plain text.
+    Stream(&'a [u8]),
+    /// The peer has ended the stream in order.
+    Closed,
+    /// The stream broke or never came up: the reason.
+    Broken(&'a str),
+}
+
+/// The longest datagram that is looked at, in bytes.
+pub(crate) const DATAGRAM_MAX: usize = 65_535;
+
+/// A UDP socket of the machine's own address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Socket {
+    /// Port 68, where firmware asks a boot server's port 4011 from.
+    Pxe,
+    /// A port that nobody else has; each `Output::Open` takes another.
+    Tftp,
+}
+
+/// What a machine wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Output {
+    /// A DHCP message (BOOTP header and options) for port 67 of everybody on the machine's link.
+    Broadcast(Vec<u8>),
+    /// Opens a socket; the machine's address is known by then.
+    Open(Socket),
+    /// A datagram from an open socket.
+    Send(Socket, SocketAddrV4, Vec<u8>),
+    /// Closes a socket.
+    Close(Socket),
+    /// Opens the machine's stream (there is one at a time), over TLS with this server name where
+    /// one is given.
+    Connect(SocketAddrV4, Option<String>),
+    /// Bytes for the stream, as plain text.
+    Write(Vec<u8>),
+    /// Reads the stream no further, so that its window fills.
+    Pause,
+    /// Reads it again.
+    Resume,
+    /// Ends the stream in order.
+    Disconnect,
+    /// The power goes: every socket is gone, the stream with a reset.
+    PowerOff,
+    /// Something for the books.
+    Event(Event),
+}
+
+/// How a part of a boot goes on.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Progress<T> {
+    /// It waits for the next input.
+    Going,
+    /// It is through.
+    Done(T),
+    /// It cannot go on.
+    Failed(Finding),
+}
+
+/// A part of a machine's boot: DHCP, a transfer, a script.
+pub(crate) trait Step {
+    /// What it comes to.
+    type Made;
+
+    /// Takes one input.
+    fn handle(&mut self, input: Input<'_>, world: &mut World<'_>) -> Progress<Self::Made>;
+
+    /// When it wants [`Input::Timeout`].
+    fn deadline(&self) -> Option<Instant>;
+}
+
+/// What a step sees, and where it puts what it wants done.
+#[derive(Debug)]
+pub(crate) struct World<'a> {
+    /// The time.
+    pub(crate) now: Instant,
+    /// Who the machine is.
+    pub(crate) identity: &'a Identity,
+    /// Its address; unspecified until it has one.
+    pub(crate) address: Ipv4Addr,
+    /// What the scenario wants.
+    pub(crate) plan: &'a Plan,
+    /// The machine's last packets.
+    pub(crate) trace: &'a mut Trace,
+    /// What is to be done.
+    pub(crate) out: &'a mut Vec<Output>,
+}
+
+impl World<'_> {
+    /// Puts an output behind the others.
+    pub(crate) fn want(&mut self, output: Output) {
+        self.out.push(output);
+    }
+
+    /// Books something.
+    pub(crate) fn book(&mut self, event: Event) {
+        self.out.push(Output::Event(event));
+    }
+
+    /// The machine got so far.
+    pub(crate) fn reached(&mut self, phase: Phase) {
+        self.note(Way::Itself, || phase.name().to_owned());
+        self.book(Event::Reached(phase));
+    }
+
+    /// The server did what it should not; the boot goes on.
+    pub(crate) fn finding(&mut self, code: Code, evidence: impl Into<String>) {
+        let finding = Finding::new(code, evidence);
+        self.note(Way::Itself, || finding.to_string());
+        self.book(Event::Deviation(finding));
+    }
+
+    /// A packet or request was repeated for want of an answer.
+    pub(crate) fn resent(&mut self, over: Transport) {
+        self.book(Event::Resent(over));
+    }
+
+    /// Adds a line to the machine's trace.
+    pub(crate) fn note(&mut self, way: Way, text: impl FnOnce() -> String) {
+        self.trace.note(self.now, way, text);
+    }
+}

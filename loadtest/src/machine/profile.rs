@@ -1,0 +1,23 @@
+//! Which firmware a machine has and by which way it boots.
+
+use serde::{Deserialize, Serialize};
+
+/// A firmware and its way to boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Profile {
+    /// PC BIOS (architecture 0): boot program by TFTP, then iPXE over HTTP.
+    Bios,
+    /// x64 UEFI (architecture 7): port 4011, boot program by TFTP, then iPXE over HTTP.
+    Uefi,
+    /// x64 UEFI that boots by HTTP (architecture 16), then iPXE.
+    UefiHttp,
+    /// The same over HTTPS.
+    UefiHttps,
+    /// iPXE in the network card's ROM, over HTTP.
+    IpxeHttp,
+    /// iPXE in the network card's ROM, over HTTPS.
+    IpxeHttps,
+    /// x64 UEFI that loads Windows' boot manager and what that asks for, all by TFTP.
+    WindowsTftp,
+}

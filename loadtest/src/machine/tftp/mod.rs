@@ -1,0 +1,3 @@
+//! TFTP as boot firmware speaks it.
+
+pub(crate) mod packet;
