@@ -2,22 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
+use bootstorm_catalog::template::{Bounded, environment, explained};
+use minijinja::{AutoEscape, Environment, Output, State, Value};
 
 use super::folder::{self, Stamps};
 use super::values;
 use crate::version_lt;
-
-/// Steps that a template may take: some thousand lines.
-const FUEL: u64 = 100_000;
-
-/// Bytes that a template may write.
-const SCRIPT_MAX: usize = 256 * 1024;
 
 /// What is wrong with a template, as `file:line:column: text`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,12 +109,13 @@ impl Set {
 
     /// The script that a template makes of what is known of a machine.
     pub(super) fn render(&self, name: &str, facts: Value) -> Result<String, TemplateError> {
-        let mut marked = Bounded(Vec::new());
+        let mut marked = Bounded::default();
         let template = self.language.get_template(name);
         template
             .and_then(|template| template.render_captured_to(facts, &mut marked).map(drop))
             .map_err(|error| self.error(name, &error))?;
-        let marked = String::from_utf8_lossy(&marked.0);
+        let marked = marked.into_bytes();
+        let marked = String::from_utf8_lossy(&marked);
         values::written(&marked).map_err(|values::InCommandPosition(line)| TemplateError {
             path: self.folder.join(name),
             name: name.to_owned(),
@@ -138,39 +132,18 @@ impl Set {
             let line = source.get(..range.start)?.rsplit('\n').next()?;
             Some(line.chars().count() + 1)
         });
-        let text = match error.kind() {
-            ErrorKind::OutOfFuel => format!("takes more than {FUEL} steps"),
-            ErrorKind::WriteFailure => format!("writes more than {SCRIPT_MAX} bytes"),
-            kind => error
-                .detail()
-                .map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")),
-        };
         TemplateError {
             path: self.folder.join(name),
             name: name.to_owned(),
             line: error.line().unwrap_or(0),
             column: column.unwrap_or(0),
-            text,
+            text: explained(error),
         }
     }
 }
 
 fn language() -> Environment<'static> {
-    let mut language = Environment::new();
-    // A line with nothing but a `{% tag %}` leaves no empty line behind, and one with an `include`
-    // ends as the file does.
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .keep_trailing_newline(true)
-        .build();
-    if let Ok(syntax) = syntax {
-        language.set_syntax(syntax);
-    }
-    language.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    language.set_fuel(Some(FUEL));
-    // For the column of an error.
-    language.set_debug(true);
+    let mut language = environment();
     language.set_auto_escape_callback(|_| AutoEscape::Custom("ipxe".into()));
     language.set_formatter(written);
     for filter in ["safe", "escape", "e"] {
@@ -205,22 +178,5 @@ fn shown(value: &Value) -> String {
         String::new()
     } else {
         value.to_string()
-    }
-}
-
-/// Takes as many bytes as a script may have.
-struct Bounded(Vec<u8>);
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > SCRIPT_MAX {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

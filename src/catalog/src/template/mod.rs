@@ -3,21 +3,17 @@
 //! What is put in belongs to machines and people: it is written so that it stays a value in the kind
 //! of file that it stands in, by the extension of the file's name.
 
+mod language;
+
 use std::fmt::Write as _;
-use std::io;
 use std::sync::LazyLock;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, Output, State, Value};
+
+pub use language::{Bounded, SIZE_MAX, environment, explained};
 
 /// What the names of templates end in, besides the name of the file that they become.
 pub const EXTENSION: &str = ".j2";
-
-/// Bytes of a template, and of the file that it becomes.
-pub const SIZE_MAX: usize = 256 * 1024;
-
-/// Steps that a template may take: some thousand lines.
-const FUEL: u64 = 100_000;
 
 /// What is wrong with a template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,30 +41,19 @@ pub fn check(source: &[u8]) -> Result<(), Fault> {
 /// What is wrong with it, and where.
 pub fn fill(name: &str, source: &[u8], known: &Value) -> Result<Vec<u8>, Fault> {
     let template = LANGUAGE.template_from_named_str(name, text(source)?);
-    let mut file = Bounded(Vec::new());
+    let mut file = Bounded::default();
     template
         .and_then(|template| template.render_captured_to(known, &mut file).map(drop))
         .map_err(|error| fault(&error))?;
+    let file = file.into_bytes();
     Ok(match Kind::of(name) {
-        Kind::Lines | Kind::Script => with_crlf(&file.0),
-        Kind::Markup | Kind::Json => file.0,
+        Kind::Lines | Kind::Script => with_crlf(&file),
+        Kind::Markup | Kind::Json => file,
     })
 }
 
 static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut language = Environment::new();
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .keep_trailing_newline(true)
-        .build();
-    if let Ok(syntax) = syntax {
-        language.set_syntax(syntax);
-    }
-    language.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    language.set_fuel(Some(FUEL));
-    // For the line of an error.
-    language.set_debug(true);
+    let mut language = environment();
     language.set_auto_escape_callback(|name| AutoEscape::Custom(Kind::of(name).name().into()));
     language.set_formatter(written);
     for filter in ["escape", "e"] {
@@ -168,16 +153,9 @@ fn text(source: &[u8]) -> Result<&str, Fault> {
 }
 
 fn fault(error: &minijinja::Error) -> Fault {
-    let text = match error.kind() {
-        ErrorKind::OutOfFuel => format!("takes more than {FUEL} steps"),
-        ErrorKind::WriteFailure => format!("becomes larger than {SIZE_MAX} bytes"),
-        kind => error
-            .detail()
-            .map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")),
-    };
     Fault {
         line: error.line().unwrap_or(0),
-        text,
+        text: explained(error),
     }
 }
 
@@ -190,23 +168,6 @@ fn with_crlf(lines: &[u8]) -> Vec<u8> {
         text.push(*byte);
     }
     text
-}
-
-/// Takes as many bytes as a file may have.
-struct Bounded(Vec<u8>);
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > SIZE_MAX {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
