@@ -9,6 +9,7 @@ mod flood;
 mod ground;
 mod interface;
 mod machine;
+mod storm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
