@@ -50,6 +50,16 @@ codes! {
     /// No boot server answered any of the machine's DISCOVERs: is it up, on this network, and is
     /// the port free of a firewall?
     DhcpSilent = "dhcp.silent",
+    /// A file's bytes are not those that the server or the scenario says: the file was damaged on
+    /// its way, or changed while it was served.
+    BodyWrongSha256 = "body.wrong-sha256",
+    /// A URL is no URL, or longer than firmware takes: look at the script, or at option 67.
+    UrlMalformed = "url.malformed",
+    /// A URL of a scheme that is not simulated; `http`, `https` and `tftp` are.
+    UrlScheme = "url.scheme",
+    /// A URL names its server, and no DNS is asked: give the address in the scenario's
+    /// `[boot] hosts`.
+    UrlNameUnknown = "url.name-unknown",
     /// The script is an HTML page: a web server's error page, or the wrong URL.
     ScriptHtml = "script.html",
     /// The machine's patience ended before its boot did.

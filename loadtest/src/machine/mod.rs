@@ -2,14 +2,18 @@
 //! and time in, packets and events out.
 
 pub(crate) mod behaviour;
+pub(crate) mod body;
 pub(crate) mod dhcp;
 pub(crate) mod event;
+pub(crate) mod httpboot;
 pub(crate) mod identity;
 pub(crate) mod io;
+pub(crate) mod ipxe;
 pub(crate) mod plan;
 pub(crate) mod profile;
 pub(crate) mod tftp;
 pub(crate) mod trace;
+pub(crate) mod url;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
