@@ -64,5 +64,9 @@ fn program() -> Result<PathBuf> {
     if command::found("cargo-deny") {
         return Ok("cargo-deny".into());
     }
-    tools::installed("cargo-deny", VERSION, |_| Ok(()))
+    tools::installed("cargo-deny", VERSION, |install| {
+        // It works for seconds only; optimizing it takes minutes.
+        install.arg("--debug");
+        Ok(())
+    })
 }
