@@ -62,6 +62,12 @@ codes! {
     UrlNameUnknown = "url.name-unknown",
     /// The script is an HTML page: a web server's error page, or the wrong URL.
     ScriptHtml = "script.html",
+    /// Machines got different files by the same name: a file was exchanged while machines booted,
+    /// or a server behind a balancer has an old one.
+    BodyDiffers = "body.differs",
+    /// This program, not the server, may have set the pace: it took more processor time a GB than
+    /// the server, or its core was full. Give it a core of its own, or fewer machines.
+    HarnessBottleneck = "harness.bottleneck",
     /// The machine's patience ended before its boot did.
     TimedOut = "machine.timed-out",
 }

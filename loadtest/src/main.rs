@@ -9,6 +9,7 @@ mod flood;
 mod ground;
 mod interface;
 mod machine;
+mod report;
 mod storm;
 
 use std::path::PathBuf;

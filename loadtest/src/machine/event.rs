@@ -54,6 +54,21 @@ pub(crate) enum Transport {
     Https,
 }
 
+impl Transport {
+    /// All, in the order of their numbers.
+    pub(crate) const ALL: [Self; 4] = [Self::Dhcp, Self::Tftp, Self::Http, Self::Https];
+
+    /// As reports name it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Dhcp => "DHCP",
+            Self::Tftp => "TFTP",
+            Self::Http => "HTTP",
+            Self::Https => "HTTPS",
+        }
+    }
+}
+
 /// How far a machine got, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -21,3 +21,18 @@ pub(crate) enum Profile {
     /// x64 UEFI that loads Windows' boot manager and what that asks for, all by TFTP.
     WindowsTftp,
 }
+
+impl Profile {
+    /// As scenarios and reports name it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bios => "bios",
+            Self::Uefi => "uefi",
+            Self::UefiHttp => "uefi-http",
+            Self::UefiHttps => "uefi-https",
+            Self::IpxeHttp => "ipxe-http",
+            Self::IpxeHttps => "ipxe-https",
+            Self::WindowsTftp => "windows-tftp",
+        }
+    }
+}
