@@ -157,23 +157,25 @@ fn flood(options: &Options, sender: &Sender, frames: &[Vec<u8>]) -> anyhow::Resu
         .iter()
         .map(|frame| [std::io::IoSlice::new(frame)])
         .collect();
-    let mut batches = slices.chunks(BATCH).cycle();
     let mut headers = Sender::headers(BATCH);
     let mut pace = Pace::new(options.rate);
     let (mut sent, mut next_line) = (Sent::default(), Duration::from_secs(1));
     let begun = Instant::now();
-    while !stopped.load(Ordering::Relaxed) && sent.elapsed < Duration::from_secs(options.seconds) {
-        if let Err(early) = pace.take(BATCH as u64, sent.elapsed) {
+    for mut batch in slices.chunks(pace.batch(BATCH)).cycle() {
+        while let Err(early) = pace.take(batch.len() as u64, begun.elapsed()) {
             std::thread::sleep(early);
-        } else if let Some(mut batch) = batches.next() {
-            while !batch.is_empty() {
-                batch = sent.book(batch, sender.send(&mut headers, batch)?);
-            }
+        }
+        while !batch.is_empty() {
+            batch = sent.book(batch, sender.send(&mut headers, batch)?);
         }
         sent.elapsed = begun.elapsed();
         if sent.elapsed >= next_line {
             eprintln!("{}", sent.line());
             next_line += Duration::from_secs(1);
+        }
+        let over = sent.elapsed >= Duration::from_secs(options.seconds);
+        if over || stopped.load(Ordering::Relaxed) {
+            break;
         }
     }
     Ok(sent)

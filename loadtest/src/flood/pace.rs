@@ -16,6 +16,13 @@ impl Pace {
         Self { rate, spent: 0 }
     }
 
+    /// Frames of a batch: a hundredth of a second's, but no more than `most`.
+    pub(super) fn batch(&self, most: usize) -> usize {
+        usize::try_from(self.rate / 100)
+            .unwrap_or(most)
+            .clamp(1, most)
+    }
+
     /// Takes `frames` at `elapsed` after the start, or says how much too early it is.
     ///
     /// Whoever comes late may catch up a tenth of a second and no more: the rest would arrive as one
@@ -23,7 +30,8 @@ impl Pace {
     pub(super) fn take(&mut self, frames: u64, elapsed: Duration) -> Result<(), Duration> {
         let granted =
             u64::try_from(elapsed.as_nanos() * u128::from(self.rate) / NANOS).unwrap_or(u64::MAX);
-        self.spent = self.spent.max(granted.saturating_sub(self.rate / 10));
+        let made_up = (self.rate / 10).max(frames);
+        self.spent = self.spent.max(granted.saturating_sub(made_up));
         let after = self.spent + frames;
         if after > granted {
             let missing = u128::from(after - granted) * NANOS / u128::from(self.rate);
@@ -59,9 +67,22 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_rate_waits_for_its_whole_batch() {
-        let mut pace = Pace::new(1);
-        let first = pace.take(64, Duration::ZERO);
-        assert_eq!(first, Err(Duration::from_secs(64)));
+    fn slow_rates_are_kept_too() {
+        for rate in [1, 9, 64, 99, 500, 639, 640, 6400] {
+            let mut pace = Pace::new(rate);
+            let batch = pace.batch(64);
+            assert!(batch as u64 <= rate.div_ceil(100), "{rate}: {batch}");
+            let (mut now, mut sent) = (Duration::ZERO, 0);
+            while now < Duration::from_secs(10) {
+                match pace.take(batch as u64, now) {
+                    Ok(()) => sent += batch as u64,
+                    // Whoever sleeps wakes up a little late.
+                    Err(early) => now += early + Duration::from_micros(60),
+                }
+            }
+            let wanted = rate * 10;
+            assert!(sent <= wanted + rate / 100, "{rate}: {sent}");
+            assert!(sent * 100 >= wanted * 99 - 100, "{rate}: {sent}");
+        }
     }
 }
