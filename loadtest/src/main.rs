@@ -11,6 +11,7 @@ mod interface;
 mod machine;
 mod report;
 mod storm;
+mod tls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -114,7 +114,7 @@ pub(crate) fn prepare(options: Options) -> anyhow::Result<impl FnOnce() -> anyho
         "--tls12, --ca and --insecure are for https:// only"
     );
     let tls = match target.scheme {
-        Scheme::Https => Some(http::tls_config(
+        Scheme::Https => Some(crate::tls::config(
             options.tls12,
             options.insecure,
             options.ca.as_deref(),

@@ -1,22 +1,30 @@
 //! The client's side of TLS: records are opened where they were received.
 
+mod sessions;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use rustls::client::UnbufferedClientConnection;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::unbuffered::ConnectionState;
-use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CipherSuite, ClientConfig, DigitallySignedStruct, HandshakeKind, RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 /// A record with its head never is longer.
 const RECORD_MAX: usize = 16384 + 2048 + 5;
 
-/// What all connections share. No session is ever resumed: the clients stand for different
-/// machines.
+use sessions::Sessions;
+
+/// Plain text that is sealed at once, in bytes; a record holds it.
+const PLAIN_MAX: usize = 16384;
+
+/// What all connections share. They resume no session: they stand for different machines.
 pub(crate) fn config(
     tls12: bool,
     insecure: bool,
@@ -54,16 +62,23 @@ pub(crate) fn config(
         ensure!(!roots.is_empty(), "{} holds no certificate", file.display());
         builder.with_root_certificates(roots).with_no_client_auth()
     };
-    config.resumption = rustls::client::Resumption::disabled();
+    config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// The same for the connections of one machine: a later one resumes the session of an earlier one.
+pub(crate) fn resuming(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut own = config.clone();
+    own.resumption = Resumption::store(Arc::new(Sessions::default()));
+    Arc::new(own)
 }
 
 /// One connection.
 pub(crate) struct Tls {
     connection: UnbufferedClientConnection,
     /// To be sent.
-    pub(crate) outgoing: Vec<u8>,
+    outgoing: Vec<u8>,
     /// Plain text that waits for the end of the handshake.
     plain: Vec<u8>,
     /// Received, and not a whole record yet.
@@ -88,12 +103,25 @@ impl Tls {
         self.plain.extend_from_slice(plain);
     }
 
+    /// What is to be sent.
+    pub(crate) fn take_outgoing(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// How the handshake ended, when it is over: by an earlier session or anew.
+    pub(crate) fn resumed(&self) -> Option<bool> {
+        if self.connection.is_handshaking() {
+            return None;
+        }
+        Some(self.connection.handshake_kind() == Some(HandshakeKind::Resumed))
+    }
+
     /// Puts what is left of the last records to the front of a buffer, for more to be received
-    /// behind it; returns how many bytes that is.
+    /// behind it; returns how many bytes that is. Idle connections hold no memory for it.
     pub(crate) fn begin(&mut self, buffer: &mut [u8]) -> usize {
-        let length = self.rest.len();
-        buffer[..length].copy_from_slice(&self.rest);
-        self.rest.clear();
+        let rest = std::mem::take(&mut self.rest);
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
         length
     }
 
@@ -103,7 +131,7 @@ impl Tls {
     }
 
     /// Opens the records in `buffer` and hands their plain text over; what is to be sent stands in
-    /// `outgoing` then. Returns whether the peer has closed.
+    /// [`Tls::take_outgoing`] then. Returns whether the peer has closed.
     ///
     /// # Errors
     /// The reason why the connection is of no use any more.
@@ -116,10 +144,10 @@ impl Tls {
             let status = self.connection.process_tls_records(buffer);
             let mut discard = status.discard;
             let mut over = None;
-            match status.state.map_err(|error| format!("TLS: {error}"))? {
+            match status.state.map_err(|error| format!("tls: {error}"))? {
                 ConnectionState::ReadTraffic(mut traffic) => {
                     while let Some(record) = traffic.next_record() {
-                        let record = record.map_err(|error| format!("TLS: {error}"))?;
+                        let record = record.map_err(|error| format!("tls: {error}"))?;
                         discard += record.discard;
                         plain(record.payload)?;
                     }
@@ -131,14 +159,14 @@ impl Tls {
                 ConnectionState::WriteTraffic(mut traffic) => {
                     if self.plain.is_empty() {
                         over = Some(false);
-                    } else {
-                        append(&mut self.outgoing, |out| traffic.encrypt(&self.plain, out))?;
-                        self.plain.clear();
+                    }
+                    for plain in std::mem::take(&mut self.plain).chunks(PLAIN_MAX) {
+                        append(&mut self.outgoing, |out| traffic.encrypt(plain, out))?;
                     }
                 }
                 ConnectionState::BlockedHandshake => over = Some(false),
                 ConnectionState::PeerClosed | ConnectionState::Closed => over = Some(true),
-                _ => return Err("TLS: an unexpected state".to_owned()),
+                _ => return Err("tls: an unexpected state".to_owned()),
             }
             buffer = &mut buffer[discard..];
             if let Some(closed) = over {
@@ -148,6 +176,15 @@ impl Tls {
         self.rest.extend_from_slice(buffer);
         Ok(closed)
     }
+
+    /// Tells the peer that nothing more comes, where the handshake is over.
+    pub(crate) fn close(&mut self) {
+        let status = self.connection.process_tls_records(&mut []);
+        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
+            // Whoever does not hear of the end sees the connection's.
+            append(&mut self.outgoing, |out| traffic.queue_close_notify(out)).ok();
+        }
+    }
 }
 
 fn append<E: std::fmt::Display>(
@@ -156,7 +193,7 @@ fn append<E: std::fmt::Display>(
 ) -> Result<(), String> {
     let begin = out.len();
     out.resize(begin + RECORD_MAX, 0);
-    let length = write(&mut out[begin..]).map_err(|error| format!("TLS: {error}"))?;
+    let length = write(&mut out[begin..]).map_err(|error| format!("tls: {error}"))?;
     out.truncate(begin + length);
     Ok(())
 }

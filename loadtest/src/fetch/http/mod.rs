@@ -1,7 +1,6 @@
 //! Many HTTP and HTTPS clients on one thread, by epoll.
 
 mod response;
-mod tls;
 
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
@@ -16,9 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Plan;
 use super::tally::Tally;
-use tls::Tls;
-
-pub(crate) use tls::config as tls_config;
+use crate::tls::Tls;
 
 /// How often stalled connections are looked for.
 const SWEEP: Duration = Duration::from_millis(200);
@@ -364,9 +361,7 @@ fn connect(plan: &Plan, client: u32) -> anyhow::Result<TcpStream> {
 }
 
 fn flush(stream: &TcpStream, tls: &mut Tls) -> Result<(), String> {
-    let sent = send(stream, &tls.outgoing);
-    tls.outgoing.clear();
-    sent
+    send(stream, &tls.take_outgoing())
 }
 
 /// Requests and handshakes are far smaller than any send buffer.
