@@ -4,11 +4,10 @@ use std::net::Ipv4Addr;
 
 use anyhow::Context as _;
 use bootstorm_proto::types::MacAddress;
-use dhcproto::v4::{Encodable as _, MessageType};
 use etherparse::PacketBuilder;
 
 use crate::interface::Network;
-use crate::machine::dhcp::message::{Program, message};
+use crate::machine::dhcp::message::{Ask, Message, Program};
 use crate::machine::tftp::packet;
 
 /// What a frame holds.
@@ -52,8 +51,8 @@ impl Frames {
     fn frame(&self, kind: Kind, machine: u32) -> anyhow::Result<Vec<u8>> {
         let mac = mac(machine);
         let (port, payload) = match kind {
-            Kind::Junk => junk(machine)?,
-            Kind::Spoofed => (67, discover(mac, machine)?),
+            Kind::Junk => junk(machine),
+            Kind::Spoofed => (67, discover(mac, machine)),
             Kind::Requests => (69, packet::read_request(&self.file, &[("blksize", "1468")])),
         };
         let from = match self.network {
@@ -81,18 +80,23 @@ fn mac(machine: u32) -> MacAddress {
     MacAddress::new([0x02, 0xf1, 0x0d, a, b, c])
 }
 
-fn discover(mac: MacAddress, machine: u32) -> anyhow::Result<Vec<u8>> {
-    let program = Program::Firmware(ARCH);
-    let xid = 0xf100_0000 | machine;
-    let message = message(mac, program, xid, MessageType::Discover);
-    message.to_vec().context("cannot build a DISCOVER")
+fn discover(mac: MacAddress, machine: u32) -> Vec<u8> {
+    let message = Message {
+        program: Program::Firmware(ARCH),
+        mac,
+        guid: [0x42; 16],
+        xid: 0xf100_0000 | machine,
+        secs: 0,
+        ask: Ask::Discover,
+    };
+    message.encode()
 }
 
 /// The port and one of three shapes: noise, a DISCOVER cut short, and one whose options are noise.
-fn junk(machine: u32) -> anyhow::Result<(u16, Vec<u8>)> {
+fn junk(machine: u32) -> (u16, Vec<u8>) {
     let mut noise = Noise(u64::from(machine) + 1);
     let port = JUNK_PORTS[machine as usize % JUNK_PORTS.len()];
-    let mut payload = discover(mac(machine), machine)?;
+    let mut payload = discover(mac(machine), machine);
     let shape = if port == 69 { 0 } else { noise.below(3) };
     match shape {
         0 => {
@@ -102,7 +106,7 @@ fn junk(machine: u32) -> anyhow::Result<(u16, Vec<u8>)> {
         1 => payload.truncate(1 + noise.below(payload.len() - 1)),
         _ => noise.fill(&mut payload[OPTIONS..]),
     }
-    Ok((port, payload))
+    (port, payload)
 }
 
 /// Where the options of a DHCP message begin (RFC 2131 section 2, behind the cookie).
@@ -162,7 +166,7 @@ mod tests {
         let spoofed = classes(Kind::Spoofed, Ipv4Addr::BROADCAST, None);
         let firmware = Class::Firmware(Family::X64);
         assert!(spoofed.into_iter().all(|class| class == firmware));
-        assert_eq!(discover(mac(7), 7).unwrap().len(), 347);
+        assert_eq!(discover(mac(7), 7).len(), 347);
     }
 
     #[test]

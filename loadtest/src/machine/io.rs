@@ -51,8 +51,10 @@ pub(crate) const DATAGRAM_MAX: usize = 65_535;
 /// A UDP socket of the machine's own address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Socket {
-    /// Port 68, where firmware asks a boot server's port 4011 from.
+    /// Port 68, where BIOS firmware and iPXE ask a boot server's port 4011 from.
     Pxe,
+    /// Port 4011, where UEFI asks it from.
+    Binl,
     /// A port that nobody else has; each `Output::Open` takes another.
     Tftp,
 }
@@ -120,10 +122,33 @@ pub(crate) struct World<'a> {
     pub(crate) address: Ipv4Addr,
     /// What the scenario wants.
     pub(crate) plan: &'a Plan,
+    /// What has happened since the storm began.
+    pub(crate) life: &'a mut Life,
     /// The machine's last packets.
     pub(crate) trace: &'a mut Trace,
     /// What is to be done.
     pub(crate) out: &'a mut Vec<Output>,
+}
+
+/// What a machine has lived through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Life {
+    /// DHCP exchanges that it began, in all its boots.
+    pub(crate) exchanges: u8,
+    /// Phases that it reached since it was switched on, a bit for each.
+    reached: u16,
+}
+
+impl Life {
+    /// Whether the machine got so far since it was switched on.
+    pub(crate) const fn has_reached(self, phase: Phase) -> bool {
+        self.reached & (1 << phase as u16) != 0
+    }
+
+    /// The machine is switched off.
+    pub(crate) const fn forget_boot(&mut self) {
+        self.reached = 0;
+    }
 }
 
 impl World<'_> {
@@ -137,8 +162,12 @@ impl World<'_> {
         self.out.push(Output::Event(event));
     }
 
-    /// The machine got so far.
+    /// The machine got so far; said again, it counts once.
     pub(crate) fn reached(&mut self, phase: Phase) {
+        if self.life.has_reached(phase) {
+            return;
+        }
+        self.life.reached |= 1 << phase as u16;
         self.note(Way::Itself, || phase.name().to_owned());
         self.book(Event::Reached(phase));
     }

@@ -14,6 +14,7 @@ pub(crate) mod profile;
 pub(crate) mod tftp;
 pub(crate) mod trace;
 pub(crate) mod url;
+pub(crate) mod windows;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

@@ -1,0 +1,1 @@
+//! What Windows' boot manager fetches by TFTP.
