@@ -12,6 +12,7 @@ mod machine;
 mod report;
 mod storm;
 mod tls;
+mod view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -11,7 +11,7 @@ use self::files::Ledger;
 use self::finds::{Finds, Seen};
 use self::load::Load;
 use super::series::Series;
-use super::times::{Times, jain};
+use super::times::{Times, jain, rounded, seconds_of};
 use super::{
     About, Counts, End, FORMAT, Group, Handshakes, Host, Machines, Report, Snapshot, VERSION,
 };
@@ -26,8 +26,8 @@ use crate::machine::trace::Trace;
 #[derive(Debug)]
 pub(crate) struct Books {
     about: About,
-    host: Host,
-    date: jiff::Timestamp,
+    pub(super) host: Host,
+    pub(super) date: jiff::Timestamp,
     begun: Instant,
     machines: Vec<Option<Record>>,
     count: Machines,
@@ -133,7 +133,7 @@ impl Books {
         Snapshot {
             name: self.about.name.clone(),
             total: self.about.machines,
-            elapsed: now.saturating_duration_since(self.begun).as_secs_f64(),
+            elapsed: seconds_of(now.saturating_duration_since(self.begun)),
             machines: self.count,
             reached: levels.collect(),
             bytes: self.bytes,
@@ -168,7 +168,7 @@ impl Books {
             host: self.host,
             scenario: self.about,
             end,
-            seconds: elapsed.as_secs_f64(),
+            seconds: seconds_of(elapsed),
             all: group(&records),
             bytes_by_transport: self.bytes,
             bytes_per_s: bytes_per_second(&records),
@@ -182,6 +182,7 @@ impl Books {
                 .collect(),
             findings: self.findings.close(),
             failures: self.failures.close(),
+            beside: Vec::new(),
             limits: Vec::new(),
             course: self.series.course(elapsed),
         }
@@ -339,7 +340,7 @@ fn bytes_per_second(records: &[&Record]) -> f64 {
     let first = fetched.clone().map(|record| record.first_byte).min();
     let last = fetched.map(|record| record.last_byte).max();
     match first.zip(last) {
-        Some((first, last)) => bytes as f64 / f64::from((last - first).max(1)) * 1e3,
+        Some((first, last)) => rounded(bytes as f64 / f64::from((last - first).max(1)) * 1e3, 1.0),
         None => 0.0,
     }
 }
@@ -347,3 +348,6 @@ fn bytes_per_second(records: &[&Record]) -> f64 {
 fn millis(elapsed: Duration) -> u32 {
     u32::try_from(elapsed.as_millis()).unwrap_or(NEVER - 1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 mod books;
 mod host;
+#[cfg(test)]
+pub(crate) mod sample;
 mod series;
 mod times;
 
@@ -68,6 +70,8 @@ pub(crate) struct Report {
     pub(crate) findings: Vec<Found>,
     /// Why machines failed, by code.
     pub(crate) failures: Vec<Found>,
+    /// What went on beside the machines, in a sentence each.
+    pub(crate) beside: Vec<String>,
     /// What the scenario asked for.
     pub(crate) limits: Vec<Limit>,
     /// How it went over time.
@@ -405,3 +409,6 @@ impl End {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Percentiles and fairness.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// How long something took, over many machines; in seconds.
@@ -42,7 +44,17 @@ impl Times {
 pub(crate) fn jain(rates: &[f64]) -> Option<f64> {
     let sum: f64 = rates.iter().sum();
     let squares: f64 = rates.iter().map(|rate| rate * rate).sum();
-    (squares > 0.0).then(|| sum * sum / (rates.len() as f64 * squares))
+    (squares > 0.0).then(|| rounded(sum * sum / (rates.len() as f64 * squares), 1e6))
+}
+
+/// A time in whole milliseconds, so that a report's figures are short and survive its file.
+pub(super) fn seconds_of(time: Duration) -> f64 {
+    rounded(time.as_secs_f64(), 1e3)
+}
+
+/// To so many parts of one.
+pub(super) fn rounded(number: f64, parts: f64) -> f64 {
+    (number * parts).round() / parts
 }
 
 fn seconds(millis: u32) -> f64 {

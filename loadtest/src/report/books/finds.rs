@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use super::super::times::seconds_of;
 use super::super::{Example, Found, Latest, Line};
 use crate::finding::{Code, Finding};
 use crate::machine::identity::Identity;
@@ -88,7 +89,7 @@ impl<'a> Seen<'a> {
 
     fn example(&self, evidence: String) -> Example {
         let mut example = Example {
-            at_s: self.elapsed.as_secs_f64(),
+            at_s: seconds_of(self.elapsed),
             evidence,
             ..Example::default()
         };
@@ -97,7 +98,7 @@ impl<'a> Seen<'a> {
             example.profile = Some(who.profile);
             example.forgotten = trace.forgotten();
             let lines = trace.lines().map(|(since, way, text)| Line {
-                at_s: since.as_secs_f64(),
+                at_s: seconds_of(since),
                 way,
                 text: text.to_owned(),
             });
@@ -125,7 +126,7 @@ impl Recent {
             self.0.pop_front();
         }
         self.0.push_back(Latest {
-            at: elapsed.as_secs_f64(),
+            at: seconds_of(elapsed),
             code: finding.code,
             failure,
             mac: who.mac.to_string(),

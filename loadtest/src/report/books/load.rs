@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::Cpu;
+use super::super::times::{rounded, seconds_of};
 
 /// From this share of a core on, its one thread has no time left.
 const FULL: f64 = 0.9;
@@ -41,16 +42,18 @@ impl Load {
     }
 
     pub(super) fn cpu(&self, elapsed: Duration, bytes: u64) -> Cpu {
-        let [own, server] = [Some(self.own), self.server].map(|time| time.map(|t| t.as_secs_f64()));
-        let per_gb = |seconds: f64| (bytes >= BYTES_MIN).then(|| seconds / (bytes as f64 / 1e9));
+        let [own, server] = [Some(self.own), self.server].map(|time| time.map(seconds_of));
+        let per_gb = |seconds: f64| {
+            (bytes >= BYTES_MIN).then(|| rounded(seconds / (bytes as f64 / 1e9), 1e4))
+        };
         let own = own.unwrap_or_default();
         Cpu {
             own_s: own,
             server_s: server,
             own_s_per_gb: per_gb(own),
             server_s_per_gb: server.and_then(per_gb),
-            own_share: own / elapsed.as_secs_f64().max(1e-3),
-            own_full_s: self.full.as_secs_f64(),
+            own_share: rounded(own / elapsed.as_secs_f64().max(1e-3), 1e4),
+            own_full_s: seconds_of(self.full),
         }
     }
 }
