@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 /// The longest: ten years.
 const LONGEST: u64 = 10 * 365 * 86_400;
 
@@ -17,8 +19,17 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 /// A duration, written as a whole number and a unit: `500ms`, `10s`, `5m`, `2h`, `90d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span(pub(crate) Duration);
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(try_from = "String")]
+pub struct Span(pub Duration);
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
 
 impl FromStr for Span {
     type Err = String;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs;
 use std::num::NonZeroU32;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,10 +12,10 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::lint::{Finding, MENU_TIMEOUT_MAX};
-use crate::{Config, Diagnostic, Listener, Machine, Place, Rate, Severity, wire};
+use crate::{Config, Diagnostic, Listener, Machine, Rate, Severity, wire};
 use crate::{
     classifier, events, identity, listen, memory, menu, model, place, policy, provider, rule,
-    store, suggest, windows,
+    store, windows,
 };
 
 /// The largest file that is read, in bytes: some hundred thousand machines.
@@ -98,7 +97,10 @@ impl Config {
 
     fn parse_with(text: &str, path: &Path, lint: impl FnOnce(&Self) -> Vec<Finding>) -> Loaded {
         let (mut table, errors) = DeTable::parse_recoverable(text);
-        let mut diagnostics: Vec<_> = errors.iter().map(|e| syntax(e, text, path)).collect();
+        let mut diagnostics: Vec<_> = errors
+            .iter()
+            .map(|e| Diagnostic::syntax(e, text, path))
+            .collect();
         let mut config = Self::default();
         if diagnostics.is_empty() {
             let original = table.get_ref().clone();
@@ -175,17 +177,6 @@ fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
     })
 }
 
-fn syntax(e: &toml::de::Error, text: &str, path: &Path) -> Diagnostic {
-    let offset = e.span().map_or(0, |span| span.start);
-    Diagnostic {
-        severity: Severity::Error,
-        code: "config.syntax",
-        text: one_line(e.message()),
-        hint: None,
-        place: Some(place::of_offset(path, text, offset)),
-    }
-}
-
 /// Serde stops at the first problem: note it, take it out, and look again.
 fn read_shape(
     table: &mut Spanned<DeTable<'_>>,
@@ -197,13 +188,8 @@ fn read_shape(
         match wire::File::deserialize(toml::Deserializer::from(table.clone())) {
             Ok(file) => return file,
             Err(e) => {
+                diagnostics.push(Diagnostic::shape(&e, text, path));
                 let span = e.span().unwrap_or(0..0);
-                diagnostics.push(shape(
-                    &e,
-                    &span,
-                    text,
-                    place::of_offset(path, text, span.start),
-                ));
                 if !place::remove(table.get_mut(), &span) {
                     break;
                 }
@@ -211,53 +197,6 @@ fn read_shape(
         }
     }
     wire::File::default()
-}
-
-fn shape(e: &toml::de::Error, span: &Range<usize>, text: &str, place: Place) -> Diagnostic {
-    let message = one_line(e.message());
-    let written = text.get(span.clone()).unwrap_or_default();
-    let written = written.trim_matches(['"', '\'']);
-    // Serde lists the alternatives in backquotes after the word `expected`.
-    let expected = message.split_once("expected").map_or("", |(_, list)| list);
-    let alternatives: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-    let code = if message.starts_with("unknown field") {
-        "config.unknown-key"
-    } else {
-        "config.bad-value"
-    };
-    let meant = suggest::nearest(written, alternatives.iter().copied());
-    let mut text = message
-        .replace("unknown field", "there is no key")
-        .replace("unknown variant", "there is no choice");
-    for (rust, people) in RUST_TYPES {
-        text = text.replace(rust, people);
-    }
-    if meant.is_some() {
-        let shorter = text.split(", expected").next().map(str::to_owned);
-        text = shorter.unwrap_or(text);
-    }
-    Diagnostic {
-        severity: Severity::Error,
-        code,
-        text,
-        hint: meant.map(|word| format!("did you mean `{word}`?")),
-        place: Some(place),
-    }
-}
-
-/// How serde names what it expects, and what people call that.
-const RUST_TYPES: [(&str, &str); 4] = [
-    ("a nonzero u16", "a number from 1 to 65535"),
-    ("expected u16", "expected a number from 0 to 65535"),
-    (
-        "expected u32",
-        "expected a whole number that is not negative",
-    ),
-    ("path string", "a path"),
-];
-
-fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Lays the file over the defaults.

@@ -10,7 +10,8 @@ use toml::de::{DeTable, DeValue};
 use crate::Place;
 
 /// Line and column of a byte offset.
-pub(crate) fn of_offset(file: &Path, text: &str, offset: usize) -> Place {
+#[must_use]
+pub fn of_offset(file: &Path, text: &str, offset: usize) -> Place {
     let mut offset = offset.min(text.len());
     while !text.is_char_boundary(offset) {
         offset -= 1;
@@ -34,7 +35,8 @@ pub(crate) fn quoted(name: &str) -> Cow<'_, str> {
 }
 
 /// Where the value of `key` stands; of a key that is not there, the nearest table that is.
-pub(crate) fn of_key(root: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
+#[must_use]
+pub fn of_key(root: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
     let mut table = root;
     let mut found = None;
     for part in parts(key) {
