@@ -10,6 +10,7 @@ mod ground;
 mod interface;
 mod machine;
 mod report;
+mod scenario;
 mod storm;
 mod tls;
 mod view;

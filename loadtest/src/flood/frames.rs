@@ -5,13 +5,15 @@ use std::net::Ipv4Addr;
 use anyhow::Context as _;
 use bootstorm_proto::types::MacAddress;
 use etherparse::PacketBuilder;
+use serde::Deserialize;
 
 use crate::interface::Network;
 use crate::machine::dhcp::message::{Ask, Message, Program};
 use crate::machine::tftp::packet;
 
 /// What a frame holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     /// Rubbish for ports 67, 4011 and 69
     Junk,

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::event::Phase;
+
 /// What all machines of a storm share.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -27,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) hosts: BTreeMap<String, Ipv4Addr>,
     /// Machines that booted tell the server so, where its script asks for that.
     pub(crate) reports: bool,
+    /// A machine is through once it got so far: `Program` or `Booted`.
+    pub(crate) until: Phase,
 }
 
 /// The server's ports.

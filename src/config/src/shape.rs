@@ -56,7 +56,8 @@ impl Diagnostic {
 }
 
 /// How serde names what it expects, and what people call that.
-const RUST_TYPES: [(&str, &str); 4] = [
+const RUST_TYPES: [(&str, &str); 5] = [
+    ("a nonzero u32", "a whole number from 1 on"),
     ("a nonzero u16", "a number from 1 to 65535"),
     ("expected u16", "expected a number from 0 to 65535"),
     (
