@@ -1,9 +1,51 @@
 //! How a storm is shown: while it goes on and afterwards.
 
 mod lines;
+mod live;
 mod pace;
 mod text;
 mod units;
 
-pub(crate) use lines::Lines;
+use std::io::{IsTerminal, Stderr, stderr, stdin};
+
 pub(crate) use text::summary;
+
+use crate::report::Snapshot;
+use lines::Lines;
+use live::Live;
+
+/// Shows a storm on standard error while it goes on; gives the terminal back when dropped.
+#[derive(Debug)]
+pub(crate) struct Viewer(View);
+
+#[derive(Debug)]
+enum View {
+    /// On the whole terminal.
+    Live(Box<Live>),
+    /// In lines.
+    Lines(Box<Lines<Stderr>>),
+}
+
+impl Viewer {
+    /// On the whole terminal where there is one that can, unless plain lines are wanted.
+    pub(crate) fn new(plain: bool) -> Self {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        let able = !plain && !dumb && stdin().is_terminal() && stderr().is_terminal();
+        let live = able.then(Live::new).and_then(Result::ok);
+        Self(match live {
+            Some(live) => View::Live(Box::new(live)),
+            None => View::Lines(Box::new(Lines::new(stderr()))),
+        })
+    }
+
+    /// Shows how it stands; `false` when somebody wants it to end.
+    pub(crate) fn see(&mut self, snapshot: &Snapshot) -> bool {
+        match &mut self.0 {
+            View::Live(live) => live.see(snapshot),
+            View::Lines(lines) => {
+                lines.see(snapshot);
+                true
+            }
+        }
+    }
+}
