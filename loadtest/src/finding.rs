@@ -68,6 +68,15 @@ codes! {
     /// This program, not the server, may have set the pace: it took more processor time a GB than
     /// the server, or its core was full. Give it a core of its own, or fewer machines.
     HarnessBottleneck = "harness.bottleneck",
+    /// This host could not give a machine a socket: the evidence says which one, and what to do.
+    HarnessSockets = "harness.sockets",
+    /// DHCP replies came for machines that are not played here or not switched on, or at another
+    /// relay than the machine's: another storm on the same network, or a server that ignores
+    /// `giaddr`.
+    HarnessForeign = "harness.foreign-replies",
+    /// DHCP replies came in fragments, which the ROMs of network cards cannot put together: let
+    /// the server send fewer or shorter options.
+    DhcpFragmented = "dhcp.fragmented",
     /// The machine's patience ended before its boot did.
     TimedOut = "machine.timed-out",
 }

@@ -2,11 +2,12 @@
 
 use std::io::IoSlice;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType, bind, sendmmsg, socket,
 };
@@ -19,6 +20,7 @@ pub(crate) const BATCH: usize = 64;
 pub(crate) struct Interface {
     name: String,
     link: LinkAddr,
+    promiscuous: bool,
     address: Option<Network>,
 }
 
@@ -31,11 +33,12 @@ pub(crate) struct Network {
 
 impl Interface {
     pub(crate) fn named(name: &str) -> anyhow::Result<Self> {
-        let (mut link, mut address) = (None, None);
+        let (mut link, mut address, mut promiscuous) = (None, None, false);
         let of_name = getifaddrs()
             .context("cannot list the network interfaces")?
             .filter(|entry| entry.interface_name == name);
         for entry in of_name {
+            promiscuous |= entry.flags.contains(InterfaceFlags::IFF_PROMISC);
             let Some(found) = entry.address else { continue };
             if let Some(found) = found.as_link_addr() {
                 link = Some(*found);
@@ -54,8 +57,24 @@ impl Interface {
         Ok(Self {
             name: name.to_owned(),
             link: link.with_context(|| format!("there is no network interface `{name}`"))?,
+            promiscuous,
             address,
         })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// It takes frames for every Ethernet address, because somebody switched that on.
+    pub(crate) const fn is_promiscuous(&self) -> bool {
+        self.promiscuous
+    }
+
+    /// Binds a packet socket to it.
+    pub(crate) fn bind(&self, socket: &impl AsRawFd) -> anyhow::Result<()> {
+        bind(socket.as_raw_fd(), &self.link)
+            .with_context(|| format!("no frames of {} can be had", self.name))
     }
 
     /// The network of its first IPv4 address.
@@ -114,8 +133,7 @@ impl Sender {
                 ),
                 other => anyhow!("no packet socket: {other}"),
             })?;
-        bind(socket.as_raw_fd(), &interface.link)
-            .with_context(|| format!("cannot send on {}", interface.name))?;
+        interface.bind(&socket)?;
         Ok(Self {
             socket,
             name: interface.name.clone(),

@@ -18,6 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 use rustls::ClientConfig;
 
 use sources::Sources;
+pub(crate) use sources::raise_file_limit;
 use tally::{Summary, Tally};
 use target::{Scheme, Target};
 
@@ -144,7 +145,7 @@ pub(crate) fn prepare(options: Options) -> anyhow::Result<impl FnOnce() -> anyho
         plan.transfers,
         plan.clients
     );
-    sources::raise_file_limit(plan.clients + 64)?;
+    raise_file_limit(plan.clients + 64)?;
     let (threads, json) = (options.threads.min(plan.clients), options.json);
     Ok(move || {
         let summary = measure(&plan, threads)?;
@@ -196,7 +197,8 @@ fn share(clients: u32, threads: u32, index: u32) -> Range<u32> {
     first.unwrap_or(clients)..end.unwrap_or(clients)
 }
 
-fn on_processor() -> Duration {
+/// Processor time of this program.
+pub(crate) fn on_processor() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 

@@ -127,6 +127,12 @@ impl Books {
         self.load.add(elapsed, own, server);
     }
 
+    /// Books a finding that belongs to no machine.
+    pub(crate) fn harness(&mut self, finding: Finding, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.begun);
+        self.findings.add(finding, Seen::harness(elapsed));
+    }
+
     /// How it stands.
     pub(crate) fn snapshot(&self, now: Instant) -> Snapshot {
         let levels = Phase::ALL.into_iter().zip(self.reached);
@@ -152,8 +158,7 @@ impl Books {
         let elapsed = now.saturating_duration_since(self.begun);
         let cpu = self.load.cpu(elapsed, self.bytes.sum());
         if let Some(evidence) = load::bottleneck(&cpu, elapsed) {
-            let finding = Finding::new(Code::HarnessBottleneck, evidence);
-            self.findings.add(finding, Seen::harness(elapsed));
+            self.harness(Finding::new(Code::HarnessBottleneck, evidence), now);
         }
         let records: Vec<&Record> = self.machines.iter().flatten().collect();
         let mut profiles: BTreeMap<Profile, Vec<&Record>> = BTreeMap::new();

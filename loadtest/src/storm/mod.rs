@@ -1,9 +1,21 @@
 //! The storm: machines and their sockets, on one thread.
 
+mod broadcast;
+mod crowd;
+mod frame;
+mod link;
+mod play;
+mod receiver;
+mod relay;
+mod sockets;
+mod stream;
+mod timers;
+mod usage;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -11,6 +23,27 @@ use serde::Deserialize;
 use crate::machine::behaviour::Behaviour;
 use crate::machine::identity::Identity;
 use crate::machine::plan::Plan;
+use crate::report::{Books, Report, Snapshot};
+
+/// Somebody who looks on.
+pub(crate) trait Watcher {
+    /// Called four times a second in the loop's own thread; the storm ends when it says false.
+    fn see(&mut self, snapshot: &Snapshot) -> bool;
+}
+
+/// Plays a storm until every machine is through, a rule or the watcher ends it, or `stop` is set.
+///
+/// # Errors
+/// What this host cannot do, with what to do about it: ports and addresses that it does not have,
+/// too many open files, an unknown interface, an unreadable CA.
+pub(crate) fn run(
+    setup: Setup,
+    books: Books,
+    watch: &mut dyn Watcher,
+    stop: &AtomicBool,
+) -> anyhow::Result<Report> {
+    play::play(setup, books, watch, stop)
+}
 
 /// What is played.
 #[derive(Debug)]
@@ -122,12 +155,18 @@ impl ServerProcess {
 pub(crate) struct OwnPorts {
     /// Of relays; replies come there.
     pub(crate) relay: u16,
-    /// Of firmware that asks a boot server on port 4011.
+    /// Of firmware that asks a boot server on port 4011: a BIOS,
     pub(crate) pxe: u16,
+    /// and UEFI.
+    pub(crate) binl: u16,
 }
 
 impl Default for OwnPorts {
     fn default() -> Self {
-        Self { relay: 67, pxe: 68 }
+        Self {
+            relay: 67,
+            pxe: 68,
+            binl: 4011,
+        }
     }
 }
