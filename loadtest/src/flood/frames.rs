@@ -23,6 +23,17 @@ pub(crate) enum Kind {
     Requests,
 }
 
+impl Kind {
+    /// As reports tell it.
+    pub(crate) const fn told(self) -> &'static str {
+        match self {
+            Self::Junk => "rubbish",
+            Self::Spoofed => "DISCOVERs of made-up machines",
+            Self::Requests => "TFTP read requests",
+        }
+    }
+}
+
 /// What all frames share.
 #[derive(Clone, Debug)]
 pub(crate) struct Frames {

@@ -61,8 +61,10 @@ impl Limits {
     /// Each one that is given, held against what the storm came to.
     pub(crate) fn judge(&self, report: &Report) -> Vec<Limit> {
         let mut limits = Vec::new();
-        if let Some(wanted) = self.booted {
-            limits.push(booted(wanted, report));
+        match (self.booted, self.failed) {
+            (Some(wanted), _) => limits.push(booted(wanted, report)),
+            (None, None) => limits.push(all_through(report)),
+            (None, Some(_)) => {}
         }
         let findings = report.findings.iter();
         let findings = findings.filter(|found| !found.code.starts_with(OF_HARNESS));
@@ -150,6 +152,15 @@ fn booted(wanted: Percent, report: &Report) -> Limit {
     let got = f64::from(machines.booted) / f64::from(all.max(1));
     let shown = format!("{} of {all}", machines.booted);
     at_least("booted", wanted, shown, got >= wanted.share())
+}
+
+/// What is wanted of every storm whose scenario does not say how many may fail.
+fn all_through(report: &Report) -> Limit {
+    let machines = report.all.machines;
+    let through = machines.booted + machines.local_disk + machines.left;
+    let all = report.scenario.machines;
+    let got = format!("{through} of {all} through, {} failed", machines.failed);
+    limit("failed", "at most 0".to_owned(), got, through >= all)
 }
 
 fn time(name: &str, wanted: Duration, got: Option<f64>) -> Limit {

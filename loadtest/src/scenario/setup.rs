@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bootstorm_config::Span;
 
-use super::{LeasesFrom, Mode, Scenario, Until};
+use super::{LeasesFrom, Mode, Restart, Scenario, Until};
 use crate::machine::event::Phase;
 use crate::machine::plan::{Expected, Leases, Plan};
 use crate::report::About;
@@ -67,6 +67,30 @@ impl Scenario {
                 }
             }
         }
+    }
+
+    /// The first section that only the laboratory can do.
+    pub(crate) fn only_in_lab(&self) -> Option<&'static str> {
+        [
+            ("link", self.link.is_some()),
+            ("flood", self.flood.is_some()),
+            ("restart", self.restart.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(section, given)| given.then_some(section))
+    }
+
+    /// What goes on beside the machines, a sentence each.
+    pub(crate) fn beside(&self) -> Vec<String> {
+        let flood = self.flood.as_ref().map(|flood| {
+            let kinds: Vec<_> = flood.kinds.iter().map(|kind| kind.told()).collect();
+            let (rate, kinds) = (flood.rate, kinds.join(" and "));
+            format!("{rate} frames a second of {kinds} were sent to the server")
+        });
+        let restart = self.restart.map(|Restart { at, down }| {
+            format!("the server was killed after {at} and started again {down} later")
+        });
+        flood.into_iter().chain(restart).collect()
     }
 
     /// What all machines share.

@@ -6,7 +6,7 @@ use crate::machine::behaviour::Trouble;
 use crate::machine::event::Phase;
 use crate::machine::plan::Leases;
 use crate::machine::profile::Profile;
-use crate::report::{Books, End, Example, Found, Report, Times};
+use crate::report::{Books, End, Example, Found, Limit, Report, Times};
 use crate::storm::Link;
 
 const GOOD: &str = r#"name = "good"
@@ -132,6 +132,33 @@ fn a_ramp_ends_before_its_time_and_without_an_arrival_all_come_at_once() {
 }
 
 #[test]
+fn every_scenario_of_the_repository_can_be_played_and_tells_how() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let scenario = Scenario::load(&path, &Overrides::default()).unwrap();
+        assert_eq!(
+            Some(&*scenario.name),
+            path.file_stem().and_then(|stem| stem.to_str())
+        );
+        assert!(!scenario.about.is_empty(), "{}", path.display());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# "), "{}", path.display());
+        for machines in [scenario.machines, 3, 1] {
+            let overrides = Overrides {
+                machines: Some(machines),
+                ..Overrides::default()
+            };
+            let scenario = Scenario::load(&path, &overrides).unwrap();
+            assert_eq!(scenario.setup(None).starts.len(), machines as usize);
+        }
+        names.push(scenario.name);
+    }
+    assert!(names.len() >= 12, "{names:?}");
+}
+
+#[test]
 fn a_mix_of_nothing_is_none() {
     let least = &GOOD[..GOOD.find("[arrival]").unwrap()];
     let told = read(&format!("mix = []\n{least}")).unwrap_err();
@@ -253,12 +280,32 @@ fn a_storm_that_keeps_its_limits_holds_them_all() {
     let scenario = read(&format!("{GOOD}{LIMITS}")).unwrap();
     let judged = scenario.limits.judge(&report(&scenario, 1.0));
     let broken: Vec<_> = judged.iter().filter(|limit| !limit.held).collect();
-    assert_eq!(broken, Vec::<&crate::report::Limit>::new());
+    assert_eq!(broken, Vec::<&Limit>::new());
     assert_eq!(
         judged.len(),
         LIMITS.lines().filter(|line| line.contains('=')).count()
     );
-    assert_eq!(good().limits.judge(&report(&scenario, 1.0)), []);
+}
+
+#[test]
+fn without_limits_no_machine_may_fail() {
+    let judge = |report: &Report| {
+        let judged = good().limits.judge(report);
+        let told = |limit: &Limit| format!("{}: {}, {}", limit.name, limit.got, limit.held);
+        judged.iter().map(told).collect::<Vec<_>>()
+    };
+    let mut report = report(&good(), 1.0);
+    assert_eq!(
+        judge(&report),
+        ["failed: 200 of 200 through, 0 failed, true"]
+    );
+    report.all.machines.booted = 178;
+    report.all.machines.local_disk = 1;
+    report.all.machines.failed = 1;
+    assert_eq!(
+        judge(&report),
+        ["failed: 199 of 200 through, 1 failed, false"]
+    );
 }
 
 #[test]
