@@ -8,6 +8,7 @@ mod finding;
 mod flood;
 mod ground;
 mod interface;
+mod lab;
 mod machine;
 mod report;
 mod scenario;

@@ -25,7 +25,7 @@ pub(crate) use sections::{
     Arrival, Boot, Flood, LeasesFrom, LinkShape, MixPart, Mode, Network, Restart, Scaled, Stop,
     Tls, TroublePart, Until,
 };
-pub(crate) use units::Size;
+pub(crate) use units::{Percent, Rate, Size};
 
 /// The longest file that is read, in bytes.
 const FILE_MAX: u64 = 1 << 20;
