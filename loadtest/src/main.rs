@@ -10,37 +10,37 @@ mod ground;
 mod interface;
 mod lab;
 mod machine;
+mod play;
 mod report;
 mod scenario;
 mod storm;
 mod tls;
 mod view;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use finding::Code;
+use machine::profile::Profile;
+
 /// Plays machines that boot from the network, with real packets, against any boot server.
 ///
-/// Each machine asks by DHCP through a relay agent that this program plays, goes to port 4011 when
-/// told so, fetches its boot program by TFTP, asks again as iPXE, runs the script that it is
-/// given and fetches everything that the script boots.
+/// Each machine asks by DHCP, as its firmware does, through relay agents that this program plays or
+/// as frames of its own, goes to port 4011 when told so, fetches its boot program by TFTP or HTTP,
+/// asks again as iPXE, runs the script that it is given and fetches everything that the script
+/// boots. What the server does that it should not is a finding with a name.
 #[derive(Debug, Parser)]
 #[command(name = "bootstorm-load", version, after_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// What is to be simulated
-    #[arg(required = true)]
-    scenario: Option<PathBuf>,
-    /// Other numbers of machines than the scenario's
-    #[arg(long)]
-    machines: Option<u32>,
-    /// Print the summary as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    play: Option<play::Options>,
+    #[command(flatten)]
+    outside: play::Outside,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -48,25 +48,22 @@ enum Command {
     Fetch(fetch::Options),
     Flood(flood::Options),
     Discover(discover::Options),
+    /// Lists the kinds of machines that scenarios can mix
+    Profiles,
+    /// Lists everything that servers can be found to do wrong
+    Findings,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  ip route add local 10.99.8.0/22 dev lo        # the host takes the machines' addresses
+  ip route add local 10.99.8.0/21 dev lo        # the host takes the machines' addresses
   bootstorm-load loadtest/scenarios/demo.toml   # in a network namespace, as root
   bootstorm-load fetch tftp://10.0.0.2/boot/ipxe.efi --clients 500
 
-Exit codes: 0 every machine booted, 1 some did not, 2 wrong usage or scenario.";
+Exit codes: 0 everything went as the scenario wants, 1 it did not, 2 wrong usage or scenario.";
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match (cli.command, cli.scenario) {
-        (Some(Command::Fetch(options)), _) => fetch::prepare(options).map(|work| work()),
-        (Some(Command::Flood(options)), _) => flood::prepare(options).map(|work| work()),
-        (Some(Command::Discover(options)), _) => discover::prepare(options).map(|work| work()),
-        (None, _) => Err(anyhow::anyhow!("no storm yet")),
-    };
-    match done {
+    match prepare(Cli::parse()).map(|work| work()) {
         Ok(Ok(0)) => ExitCode::SUCCESS,
         Ok(Ok(_)) => ExitCode::FAILURE,
         Ok(Err(error)) => {
@@ -78,4 +75,39 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// What a command does; it gives how much of it failed.
+type Work = Box<dyn FnOnce() -> anyhow::Result<u64>>;
+
+/// Checks what is asked; an error is wrong usage.
+fn prepare(cli: Cli) -> anyhow::Result<Work> {
+    Ok(match (cli.command, cli.play) {
+        (Some(Command::Fetch(options)), _) => Box::new(fetch::prepare(options)?),
+        (Some(Command::Flood(options)), _) => Box::new(flood::prepare(options)?),
+        (Some(Command::Discover(options)), _) => Box::new(discover::prepare(options)?),
+        (Some(Command::Profiles), _) => Box::new(|| list(&profiles())),
+        (Some(Command::Findings), _) => Box::new(|| list(&findings())),
+        (None, Some(options)) => Box::new(play::prepare(options, &cli.outside)?),
+        (None, None) => anyhow::bail!("what is to be played? Give a scenario, or see --help"),
+    })
+}
+
+fn list(text: &str) -> anyhow::Result<u64> {
+    play::print(text)?;
+    Ok(0)
+}
+
+fn profiles() -> String {
+    let lines = Profile::ALL
+        .iter()
+        .map(|profile| format!("{:13} {}\n", profile.name(), profile.about()));
+    lines.collect()
+}
+
+fn findings() -> String {
+    let lines = Code::ALL
+        .iter()
+        .map(|code| format!("{}\n    {}\n", code.name(), code.meaning()));
+    lines.collect()
 }

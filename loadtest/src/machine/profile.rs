@@ -23,6 +23,30 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
+    /// All, from the plain one to the one of its own.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Bios,
+        Self::Uefi,
+        Self::UefiHttp,
+        Self::UefiHttps,
+        Self::IpxeHttp,
+        Self::IpxeHttps,
+        Self::WindowsTftp,
+    ];
+
+    /// What it is, for people.
+    pub(crate) const fn about(self) -> &'static str {
+        match self {
+            Self::Bios => "PC BIOS: boot program by TFTP, then iPXE",
+            Self::Uefi => "x64 UEFI: port 4011, boot program by TFTP, then iPXE",
+            Self::UefiHttp => "x64 UEFI that boots by HTTP, then iPXE",
+            Self::UefiHttps => "x64 UEFI that boots by HTTPS, then iPXE",
+            Self::IpxeHttp => "iPXE in the network card, over HTTP",
+            Self::IpxeHttps => "iPXE in the network card, over HTTPS",
+            Self::WindowsTftp => "x64 UEFI that loads Windows' boot manager and all else by TFTP",
+        }
+    }
+
     /// As scenarios and reports name it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
