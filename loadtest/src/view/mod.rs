@@ -1,5 +1,7 @@
 //! How a storm is shown: while it goes on and afterwards.
 
+pub(crate) mod compare;
+mod html;
 mod lines;
 mod live;
 mod pace;
@@ -8,6 +10,7 @@ mod units;
 
 use std::io::{IsTerminal, Stderr, stderr, stdin};
 
+pub(crate) use html::report as html;
 pub(crate) use text::summary;
 
 use crate::report::Snapshot;

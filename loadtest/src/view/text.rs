@@ -18,6 +18,9 @@ pub(crate) fn summary(report: &Report) -> String {
             text.push_str(&format!("  {what}: {}\n", fit(words, WIDTH)));
         }
     }
+    for sentence in &report.beside {
+        text.push_str(&format!("  {}\n", fit(sentence, WIDTH)));
+    }
     text.push_str(&fetched(report));
     limits(&mut text, &report.limits);
     found(&mut text, "Why machines failed", &report.failures);
@@ -30,7 +33,7 @@ pub(crate) fn summary(report: &Report) -> String {
 }
 
 /// `cold_storm: 998 of 1,000 machines booted in 38.2 s, 2 failed`.
-pub(crate) fn headline(report: &Report) -> String {
+pub(super) fn headline(report: &Report) -> String {
     let machines = &report.all.machines;
     let mut line = format!(
         "{}: {} of {} booted in {}",
@@ -58,13 +61,13 @@ pub(crate) fn headline(report: &Report) -> String {
 }
 
 /// `20.0 GB at 523 MB/s (4.19 Gbit/s); 3,000 files, all verified by SHA-256`.
-pub(crate) fn fetched(report: &Report) -> String {
+fn fetched(report: &Report) -> String {
     let files = &report.files;
     let proof = match (files.verified, files.unverified) {
         (0, 0) => String::new(),
-        (_, 0) => "; all verified by SHA-256".to_owned(),
-        (0, _) => "; none verified by SHA-256".to_owned(),
-        (some, _) => format!("; {} verified by SHA-256", count(some)),
+        (_, 0) => ", all verified by SHA-256".to_owned(),
+        (0, _) => ", none verified by SHA-256".to_owned(),
+        (some, _) => format!(", {} verified by SHA-256", count(some)),
     };
     format!(
         "  {} at {} ({}); {}{proof}\n",
