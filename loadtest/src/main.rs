@@ -48,6 +48,7 @@ enum Command {
     Fetch(fetch::Options),
     Flood(flood::Options),
     Discover(discover::Options),
+    Compare(view::compare::Options),
     /// Lists the kinds of machines that scenarios can mix
     Profiles,
     /// Lists everything that servers can be found to do wrong
@@ -86,6 +87,7 @@ fn prepare(cli: Cli) -> anyhow::Result<Work> {
         (Some(Command::Fetch(options)), _) => Box::new(fetch::prepare(options)?),
         (Some(Command::Flood(options)), _) => Box::new(flood::prepare(options)?),
         (Some(Command::Discover(options)), _) => Box::new(discover::prepare(options)?),
+        (Some(Command::Compare(options)), _) => Box::new(view::compare::prepare(options)?),
         (Some(Command::Profiles), _) => Box::new(|| list(&profiles())),
         (Some(Command::Findings), _) => Box::new(|| list(&findings())),
         (None, Some(options)) => Box::new(play::prepare(options, &cli.outside)?),

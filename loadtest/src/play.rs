@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::report::{Books, Snapshot};
+use crate::report::Books;
 use crate::scenario::{Overrides, Scenario};
-use crate::storm::{self, ServerProcess, Watcher};
+use crate::storm::{self, ServerProcess};
 use crate::view::{self, Viewer};
 
 /// What is played, and where it is told.
@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Write the report here, as JSON, for `bootstorm-load compare` too
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
+    /// Write the report here, as one web page
+    #[arg(long, value_name = "FILE.html")]
+    html: Option<PathBuf>,
     /// Lines instead of the live view
     #[arg(long)]
     plain: bool,
@@ -100,7 +103,7 @@ impl Options {
         if let Some(ca) = &scenario.tls.ca {
             ensure!(ca.is_file(), "the CA {} is not there", ca.display());
         }
-        for file in self.report.iter() {
+        for file in self.report.iter().chain(&self.html) {
             // Not after ten minutes of a storm.
             let folder = file
                 .parent()
@@ -124,7 +127,7 @@ impl Options {
         stop: &AtomicBool,
     ) -> anyhow::Result<u64> {
         let books = Books::new(scenario.about(), Instant::now());
-        let mut screen = Screen(Viewer::new(self.plain || self.json));
+        let mut screen = Viewer::new(self.plain || self.json);
         let mut report = storm::run(scenario.setup(server), books, &mut screen, stop)?;
         // It gives the terminal back.
         drop(screen);
@@ -132,6 +135,9 @@ impl Options {
         report.beside = scenario.beside();
         if let Some(file) = &self.report {
             report.save(file)?;
+        }
+        if let Some(file) = &self.html {
+            view::save(file, &view::html(&report)?)?;
         }
         let told = if self.json {
             report.json()? + "\n"
@@ -151,13 +157,5 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("standard output cannot be written"),
-    }
-}
-
-struct Screen(Viewer);
-
-impl Watcher for Screen {
-    fn see(&mut self, snapshot: &Snapshot) -> bool {
-        self.0.see(snapshot)
     }
 }

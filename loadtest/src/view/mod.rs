@@ -9,11 +9,15 @@ mod text;
 mod units;
 
 use std::io::{IsTerminal, Stderr, stderr, stdin};
+use std::path::Path;
+
+use anyhow::Context;
 
 pub(crate) use html::report as html;
 pub(crate) use text::summary;
 
 use crate::report::Snapshot;
+use crate::storm::Watcher;
 use lines::Lines;
 use live::Live;
 
@@ -40,9 +44,15 @@ impl Viewer {
             None => View::Lines(Box::new(Lines::new(stderr()))),
         })
     }
+}
 
-    /// Shows how it stands; `false` when somebody wants it to end.
-    pub(crate) fn see(&mut self, snapshot: &Snapshot) -> bool {
+/// Writes a page.
+pub(crate) fn save(path: &Path, page: &str) -> anyhow::Result<()> {
+    std::fs::write(path, page).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+impl Watcher for Viewer {
+    fn see(&mut self, snapshot: &Snapshot) -> bool {
         match &mut self.0 {
             View::Live(live) => live.see(snapshot),
             View::Lines(lines) => {

@@ -5,7 +5,7 @@ use Wish::{Less, More, Neither};
 
 use super::super::units::{bytes, count, rate, time};
 use crate::machine::event::Phase;
-use crate::report::{Counts, Found, Group, Report, Times};
+use crate::report::{Group, Machines, Report};
 
 /// A figure of a report, if the report has it.
 pub(super) struct Figure {
@@ -35,134 +35,111 @@ pub(super) enum Kind {
     Time,
 }
 
-/// Everything that is compared, in the order of the table.
-pub(super) fn figures(report: &Report) -> Vec<Figure> {
-    let mut list = Vec::new();
-    let mut add = |name: &str, value: Option<f64>, show, wish, kind| {
-        list.push(Figure {
+impl Figure {
+    fn counted(name: impl Into<String>, number: impl Into<u64>, wish: Wish) -> Self {
+        Self {
+            name: name.into(),
+            value: Some(number.into() as f64),
+            show: |number| count(number as u64),
+            wish,
+            kind: Counted,
+        }
+    }
+
+    fn measured(name: &str, value: Option<f64>, show: fn(f64) -> String, wish: Wish) -> Self {
+        Self {
             name: name.to_owned(),
             value,
             show,
             wish,
-            kind,
-        });
-    };
-    let plain: fn(f64) -> String = |number| count(number as u64);
-    let costs: fn(f64) -> String = |seconds| format!("{seconds:.3} s");
-    let even: fn(f64) -> String = |index| format!("{index:.3}");
-    let (all, files, cpu, tls) = (&report.all, &report.files, &report.cpu, &report.handshakes);
-    let machines = &all.machines;
-    for (name, number, wish) in [
-        ("machines booted", machines.booted, More),
-        ("machines at their own disk", machines.local_disk, Neither),
-        ("machines that left", machines.left, Neither),
-        ("machines failed", machines.failed, Less),
-        ("machines under way at the end", machines.under_way, Less),
-    ] {
-        add(name, Some(number.into()), plain, wish, Counted);
+            kind: Measured,
+        }
     }
-    add("whole time", Some(report.seconds), time, Less, Time);
-    add("rate", Some(report.bytes_per_s), rate, More, Measured);
-    add(
-        "bytes of files",
-        Some(all.bytes as f64),
-        |n| bytes(n as u64),
-        Neither,
-        Measured,
-    );
-    add("Jain's index", all.jain, even, More, Measured);
-    add(
-        "files fetched",
-        Some(files.count as f64),
-        plain,
-        Neither,
-        Counted,
-    );
-    add(
-        "files not verified",
-        Some(files.unverified as f64),
-        plain,
-        Less,
-        Counted,
-    );
-    for (name, number) in resent(&report.resent) {
-        add(name, Some(number as f64), plain, Less, Counted);
+
+    fn time(name: String, seconds: f64) -> Self {
+        Self {
+            name,
+            value: Some(seconds),
+            show: time,
+            wish: Less,
+            kind: Time,
+        }
     }
-    add(
-        "TLS handshakes from the start",
-        Some(tls.full as f64),
-        plain,
-        Less,
-        Counted,
-    );
-    add(
-        "TLS handshakes resumed",
-        Some(tls.resumed as f64),
-        plain,
-        More,
-        Counted,
-    );
-    add(
-        "CPU of the server a GB",
-        cpu.server_s_per_gb,
-        costs,
-        Less,
-        Measured,
-    );
-    add(
-        "CPU of bootstorm-load a GB",
-        cpu.own_s_per_gb,
-        costs,
-        Less,
-        Measured,
-    );
-    list.extend(times("", all));
+}
+
+/// Everything that is compared, in the order of the table.
+pub(super) fn figures(report: &Report) -> Vec<Figure> {
+    let mut list = machines(&report.all.machines);
+    list.extend(bodies(report));
+    list.extend(costs(report));
+    times(&mut list, "", &report.all);
     for (profile, group) in &report.profiles {
-        list.extend(times(&format!("{}: ", profile.name()), group));
+        times(&mut list, &format!("{}: ", profile.name()), group);
     }
     for (what, found) in [("failure", &report.failures), ("finding", &report.findings)] {
-        list.extend(found.iter().map(|found| found_figure(what, found)));
+        let figures = found.iter().map(|found| {
+            let name = format!("{what} {}", found.code);
+            Figure::counted(name, found.count, Less)
+        });
+        list.extend(figures);
     }
     list
 }
 
-const fn resent(resent: &Counts) -> [(&'static str, u64); 3] {
-    [
-        ("DHCP resent", resent.dhcp),
-        ("TFTP resent", resent.tftp),
-        ("HTTP resent", resent.http + resent.https),
+fn machines(machines: &Machines) -> Vec<Figure> {
+    vec![
+        Figure::counted("machines booted", machines.booted, More),
+        Figure::counted("machines at their own disk", machines.local_disk, Neither),
+        Figure::counted("machines that left", machines.left, Neither),
+        Figure::counted("machines failed", machines.failed, Less),
+        Figure::counted("machines under way at the end", machines.under_way, Less),
+    ]
+}
+
+fn bodies(report: &Report) -> Vec<Figure> {
+    let (all, files) = (&report.all, &report.files);
+    let size = |number| bytes(number as u64);
+    let index = |index| format!("{index:.3}");
+    vec![
+        Figure::time("whole time".to_owned(), report.seconds),
+        Figure::measured("rate", Some(report.bytes_per_s), rate, More),
+        Figure::measured("bytes of files", Some(all.bytes as f64), size, Neither),
+        Figure::measured("Jain's index", all.jain, index, More),
+        Figure::counted("files fetched", files.count, Neither),
+        Figure::counted("files not verified", files.unverified, Less),
+    ]
+}
+
+fn costs(report: &Report) -> Vec<Figure> {
+    let (resent, tls, cpu) = (&report.resent, &report.handshakes, &report.cpu);
+    let (server, own) = (cpu.server_s_per_gb, cpu.own_s_per_gb);
+    let seconds = |seconds| format!("{seconds:.3} s");
+    vec![
+        Figure::counted("DHCP resent", resent.dhcp, Less),
+        Figure::counted("TFTP resent", resent.tftp, Less),
+        Figure::counted("HTTP resent", resent.http + resent.https, Less),
+        Figure::counted("TLS handshakes from the start", tls.full, Less),
+        Figure::counted("TLS handshakes resumed", tls.resumed, More),
+        Figure::measured("CPU of the server a GB", server, seconds, Less),
+        Figure::measured("CPU of bootstorm-load a GB", own, seconds, Less),
     ]
 }
 
 /// Of all machines each phase, of a profile its whole boot.
-fn times<'a>(of: &'a str, group: &'a Group) -> impl Iterator<Item = Figure> + 'a {
-    let told = group
-        .phases
-        .iter()
-        .filter(move |(phase, _)| of.is_empty() || **phase == Phase::Booted);
-    told.flat_map(move |(phase, times)| {
-        let picks: [(&str, fn(&Times) -> f64); 3] = [
-            ("p50", |times| times.p50),
-            ("p99", |times| times.p99),
-            ("slowest", |times| times.max),
-        ];
-        picks.map(|(name, pick)| Figure {
-            name: format!("{of}{}, {name}", phase.name()),
-            value: Some(pick(times)),
-            show: time,
-            wish: Less,
-            kind: Time,
-        })
-    })
-}
-
-/// What one report lacks is none there.
-fn found_figure(what: &str, found: &Found) -> Figure {
-    Figure {
-        name: format!("{what} {}", found.code),
-        value: Some(found.count as f64),
-        show: |number| count(number as u64),
-        wish: Less,
-        kind: Counted,
+fn times(list: &mut Vec<Figure>, of: &str, group: &Group) {
+    for (phase, times) in &group.phases {
+        if !of.is_empty() && *phase != Phase::Booted {
+            continue;
+        }
+        for (name, seconds) in [
+            ("p50", times.p50),
+            ("p99", times.p99),
+            ("slowest", times.max),
+        ] {
+            list.push(Figure::time(
+                format!("{of}{}, {name}", phase.name()),
+                seconds,
+            ));
+        }
     }
 }

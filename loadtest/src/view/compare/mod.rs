@@ -5,10 +5,9 @@ mod figures;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Context;
-
 use self::figures::{Figure, Kind, Wish, figures};
 use super::units::{count, fit, plural};
+use crate::play;
 use crate::report::{End, Report};
 
 /// Tells what differs between the reports of two runs
@@ -28,12 +27,10 @@ pub(crate) fn prepare(options: Options) -> anyhow::Result<impl FnOnce() -> anyho
     let [a, b] = [Report::load(&options.a)?, Report::load(&options.b)?];
     Ok(move || {
         let comparison = Comparison::of(&a, &b);
-        print!("{}", comparison.text());
         if let Some(path) = options.html {
-            let page = super::html::comparison(&comparison)?;
-            std::fs::write(&path, page)
-                .with_context(|| format!("{} cannot be written", path.display()))?;
+            super::save(&path, &super::html::comparison(&comparison)?)?;
         }
+        play::print(&comparison.text())?;
         Ok(0)
     })
 }
