@@ -263,3 +263,6 @@ pub(super) fn refused(to: SocketAddrV4, error: Errno) -> String {
 fn text(what: &str, error: Errno) -> String {
     format!("{what}: {error}")
 }
+
+#[cfg(test)]
+mod tests;
