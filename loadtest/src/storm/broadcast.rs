@@ -132,3 +132,6 @@ fn switch(interface: &str, to: &str) -> std::io::Result<bool> {
     let arguments = ["link", "set", "dev", interface, "promisc", to];
     Ok(Command::new("ip").args(arguments).status()?.success())
 }
+
+#[cfg(test)]
+mod tests;

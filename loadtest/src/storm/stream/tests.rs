@@ -111,7 +111,10 @@ fn nobody_there_is_a_refused_connection() {
         Ok(mut stream) => follow(&mut stream, |_| false).unwrap_err(),
         Err(error) => refused(address, error),
     };
-    assert!(reason.starts_with(&format!("connect: {address}: ")), "{reason}");
+    assert!(
+        reason.starts_with(&format!("connect: {address}: ")),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -129,7 +132,9 @@ fn a_paused_stream_fills_its_window_and_loses_nothing() {
     const LENGTH: usize = 16 << 20;
     let (full, is_full) = std::sync::mpsc::channel();
     let (address, thread) = server(1, move |mut stream| {
-        stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        stream
+            .set_write_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
         let body = vec![7; LENGTH];
         let mut sent = 0;
         // Whatever the window and the buffers take, it is not everything.
@@ -255,7 +260,9 @@ fn an_unknown_ca_is_refused_unless_any_certificate_will_do() {
 fn a_server_without_tls_is_told_from_one_with_it() {
     let (address, thread) = server(1, |mut stream| {
         stream.read_exact(&mut [0; 5]).unwrap();
-        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .unwrap();
     });
     let careless = tls::config(true, true, None).unwrap();
     let reason = fetch(address, &careless).unwrap_err();
