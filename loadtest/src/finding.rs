@@ -53,6 +53,39 @@ codes! {
     /// A file's bytes are not those that the server or the scenario says: the file was damaged on
     /// its way, or changed while it was served.
     BodyWrongSha256 = "body.wrong-sha256",
+    /// Nothing takes connections at the URL's address and port: is the web server up, and is that
+    /// its port?
+    HttpRefused = "http.refused",
+    /// TLS did not come up: the certificate is not trusted or not for this name, or the two sides
+    /// have no version or cipher in common.
+    TlsRefused = "tls.refused",
+    /// The server said nothing for so long that a person would have given up.
+    HttpSilent = "http.silent",
+    /// The connection broke before the answer was complete: the server died, or something on the
+    /// way cuts connections.
+    HttpReset = "http.reset",
+    /// The server closed a new connection without an answer.
+    HttpClosedEarly = "http.closed-early",
+    /// What came is no HTTP answer.
+    HttpMalformed = "http.malformed",
+    /// The server answered with an error: see its log for the URL.
+    HttpStatus = "http.status",
+    /// More redirects in a row than a client follows.
+    HttpRedirects = "http.redirects",
+    /// An answer tells neither its length nor comes in chunks: some firmware cannot boot from it,
+    /// and nobody can tell whether it was whole.
+    HttpNoLength = "http.no-length",
+    /// The answer ended before the length that it promised.
+    HttpShortBody = "http.short-body",
+    /// Bytes came behind the end of an answer: its length is too small.
+    HttpLongBody = "http.long-body",
+    /// The chunks of an answer are not well-formed.
+    HttpBadChunk = "http.bad-chunk",
+    /// HEAD and GET give different lengths for the same file.
+    HttpLengthWrong = "http.length-wrong",
+    /// A file comes with a content type that does not fit it: a web page for a program, or a type
+    /// that UEFI's HTTP boot does not know for a file whose name does not tell either.
+    HttpType = "http.type",
     /// A URL is no URL, or longer than firmware takes: look at the script, or at option 67.
     UrlMalformed = "url.malformed",
     /// A URL of a scheme that is not simulated; `http`, `https` and `tftp` are.

@@ -123,10 +123,14 @@ impl Fetched {
         world: &mut World<'_>,
     ) -> Result<(), Finding> {
         let verified = self.verified(name, told, world)?;
+        let (path, query) = name.split_once('?').unwrap_or((name, ""));
+        // What is kept, and what a query asks for, is made for one machine: nobody else's is to
+        // have the same bytes, and the query is the machine's secret.
+        let is_everybodys = self.text.is_none() && query.is_empty();
         world.book(Event::Fetched(File {
-            name: name.to_owned(),
+            name: path.to_owned(),
             bytes: self.bytes,
-            sha256: self.sha256,
+            sha256: self.sha256.filter(|_| is_everybodys),
             verified,
         }));
         Ok(())
