@@ -86,6 +86,26 @@ codes! {
     /// A file comes with a content type that does not fit it: a web page for a program, or a type
     /// that UEFI's HTTP boot does not know for a file whose name does not tell either.
     HttpType = "http.type",
+    /// A machine that was to boot over HTTPS was given an `http` URL.
+    ProfileHttpInsteadOfHttps = "profile.http-instead-of-https",
+    /// A machine that was to boot over HTTP was given an `https` URL.
+    ProfileHttpsInsteadOfHttp = "profile.https-instead-of-http",
+    /// What iPXE was to run is neither a script (`#!ipxe`) nor a program.
+    ScriptNotAScript = "script.not-a-script",
+    /// A script has more than 256 KiB.
+    ScriptTooLarge = "script.too-large",
+    /// A script goes round and round, or calls itself.
+    ScriptLoops = "script.loops",
+    /// A command of the script failed, and nothing was to follow.
+    ScriptFailed = "script.failed",
+    /// A script uses a command or an option that iPXE does not have.
+    ScriptUnknownCommand = "script.unknown-command",
+    /// A script goes to a label that it does not have.
+    ScriptGotoNowhere = "script.goto-nowhere",
+    /// A script boots a virtual drive, which is not simulated.
+    ScriptSanboot = "script.sanboot",
+    /// A script ends in a shell, where a machine stands until a person comes.
+    ScriptShell = "script.shell",
     /// A URL is no URL, or longer than firmware takes: look at the script, or at option 67.
     UrlMalformed = "url.malformed",
     /// A URL of a scheme that is not simulated; `http`, `https` and `tftp` are.

@@ -1,19 +1,93 @@
-//! UEFI HTTP boot: the boot program by HEAD and GET.
+//! UEFI HTTP boot as EDK2 does it: HEAD for the size, then GET.
 
 use std::time::Instant;
 
-use super::body::Fetched;
+use super::body::{Fetched, Keep};
+use super::fetch::compare_with_profile;
+use super::http::request::{Agent, Method, Request};
+use super::http::{Answer, Client, QUIET};
 use super::io::{Input, Progress, Step, World};
+use super::url::{Scheme, Url};
+use crate::finding::{Code, Finding};
+
+/// Content types that EDK2 boots.
+const TYPES: [&str; 3] = [
+    "application/efi",
+    "application/vnd.efi-iso",
+    "application/vnd.efi-img",
+];
+
+/// Ends of names that it boots where the type does not tell.
+const ENDS: [&str; 3] = [".efi", ".iso", ".img"];
 
 /// The boot program of a machine that boots by HTTP.
 #[derive(Debug)]
-pub(crate) struct HttpProgram;
+pub(crate) struct HttpProgram {
+    client: Client,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// HEAD is asked.
+    Looking,
+    /// GET is asked; HEAD promised so many bytes.
+    Loading(Option<u64>),
+    /// The URL leads nowhere.
+    Refused(Finding, Instant),
+    /// It is through.
+    Over,
+}
 
 impl HttpProgram {
     /// Asks for the program at `url`, which option 67 has given.
     pub(crate) fn start(url: &str, world: &mut World<'_>) -> Self {
-        let _ = (url, world);
-        Self
+        let mut client = Client::default();
+        let begun = Url::parse(url).and_then(|url| {
+            if url.scheme == Scheme::Tftp {
+                return Err(Finding::new(Code::UrlScheme, url.to_string()));
+            }
+            compare_with_profile(&url, world);
+            client.begin(request(Method::Head, url), world)
+        });
+        let state = match begun {
+            Ok(()) => State::Looking,
+            Err(finding) => State::Refused(finding, world.now),
+        };
+        Self { client, state }
+    }
+
+    fn looked(&mut self, answer: Answer, world: &mut World<'_>) -> Progress<Fetched> {
+        if answer.length.is_none() {
+            let evidence = format!("HEAD {}", answer.url);
+            world.finding(Code::HttpNoLength, evidence);
+        }
+        self.state = State::Loading(answer.length);
+        match self.client.begin(request(Method::Get, answer.url), world) {
+            Ok(()) => Progress::Going,
+            Err(finding) => Progress::Failed(finding),
+        }
+    }
+
+    fn loaded(
+        &mut self,
+        answer: Answer,
+        promised: Option<u64>,
+        world: &mut World<'_>,
+    ) -> Progress<Fetched> {
+        self.client.hang_up(world);
+        let (url, bytes) = (&answer.url, answer.fetched.bytes);
+        if let Some(promised) = promised.filter(|promised| *promised != bytes) {
+            let evidence = format!("{url}: HEAD says {promised} bytes, GET has {bytes}");
+            return Progress::Failed(Finding::new(Code::HttpLengthWrong, evidence));
+        }
+        let path = url.target.split('?').next().unwrap_or_default();
+        let path = path.to_ascii_lowercase();
+        let kind = answer.kind.as_deref().unwrap_or_default();
+        if !TYPES.contains(&kind) && !ENDS.iter().any(|end| path.ends_with(end)) {
+            world.finding(Code::HttpType, format!("{url}: `{kind}`"));
+        }
+        Progress::Done(answer.fetched)
     }
 }
 
@@ -21,11 +95,42 @@ impl Step for HttpProgram {
     type Made = Fetched;
 
     fn handle(&mut self, input: Input<'_>, world: &mut World<'_>) -> Progress<Fetched> {
-        let _ = (input, world);
-        Progress::Going
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Over => Progress::Going,
+            State::Refused(finding, _) => Progress::Failed(finding),
+            state @ (State::Looking | State::Loading(_)) => {
+                let answer = match self.client.handle(input, world) {
+                    Progress::Done(answer) => answer,
+                    Progress::Failed(finding) => return Progress::Failed(finding),
+                    Progress::Going => {
+                        self.state = state;
+                        return Progress::Going;
+                    }
+                };
+                match state {
+                    State::Loading(promised) => self.loaded(answer, promised, world),
+                    _ => self.looked(answer, world),
+                }
+            }
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        None
+        match &self.state {
+            State::Looking | State::Loading(_) => self.client.deadline(),
+            State::Refused(_, at) => Some(*at),
+            State::Over => None,
+        }
+    }
+}
+
+fn request(method: Method, url: Url) -> Request {
+    Request {
+        agent: Agent::Edk2,
+        method,
+        url,
+        form: None,
+        keep: Keep::Discard,
+        quiet: QUIET,
     }
 }

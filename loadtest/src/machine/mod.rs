@@ -5,6 +5,7 @@ pub(crate) mod behaviour;
 pub(crate) mod body;
 pub(crate) mod dhcp;
 pub(crate) mod event;
+pub(crate) mod fetch;
 pub(crate) mod http;
 pub(crate) mod httpboot;
 pub(crate) mod identity;

@@ -4,8 +4,6 @@ mod connection;
 mod framing;
 mod head;
 pub(crate) mod request;
-#[cfg(test)]
-mod tests;
 mod work;
 
 use std::time::{Duration, Instant};
