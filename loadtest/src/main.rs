@@ -10,6 +10,7 @@ mod ground;
 mod interface;
 mod lab;
 mod machine;
+mod machines;
 mod play;
 mod report;
 mod scenario;
@@ -48,6 +49,8 @@ enum Command {
     Fetch(fetch::Options),
     Flood(flood::Options),
     Discover(discover::Options),
+    Lab(lab::Options),
+    Machines(machines::Options),
     Compare(view::compare::Options),
     /// Lists the kinds of machines that scenarios can mix
     Profiles,
@@ -87,6 +90,8 @@ fn prepare(cli: Cli) -> anyhow::Result<Work> {
         (Some(Command::Fetch(options)), _) => Box::new(fetch::prepare(options)?),
         (Some(Command::Flood(options)), _) => Box::new(flood::prepare(options)?),
         (Some(Command::Discover(options)), _) => Box::new(discover::prepare(options)?),
+        (Some(Command::Lab(options)), _) => Box::new(lab::prepare(options)?),
+        (Some(Command::Machines(options)), _) => Box::new(machines::prepare(options)?),
         (Some(Command::Compare(options)), _) => Box::new(view::compare::prepare(options)?),
         (Some(Command::Profiles), _) => Box::new(|| list(&profiles())),
         (Some(Command::Findings), _) => Box::new(|| list(&findings())),

@@ -31,6 +31,7 @@ use anyhow::Context as _;
 use bootstorm_config::Span;
 
 use crate::machine::plan;
+use crate::play;
 use crate::scenario::{Flood, LinkShape, Percent, Restart, Scenario};
 use crate::storm::{Link, ServerProcess};
 use enter::enter;
@@ -59,9 +60,15 @@ pub(crate) struct Wanted {
     pub(crate) restart: Option<Restart>,
 }
 
-/// What the lab is told beside the scenario.
+/// Plays a scenario against a server that this program starts, in a network of their own.
+///
+/// The network is made of namespaces, with the rates and losses of the scenario's [link], and is
+/// gone when this ends. It takes root, or a kernel that lets users make namespaces.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    play: play::Options,
     /// The server is ready when it prints this line; else when somebody listens on its DHCP port
     #[arg(long, value_name = "LINE", conflicts_with = "ready_after")]
     ready: Option<String>,
@@ -78,6 +85,13 @@ pub(crate) struct Options {
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  bootstorm-load lab loadtest/scenarios/demo.toml --ready ready -- bootstorm serve --images /srv/images
+  bootstorm-load lab loadtest/scenarios/dnsmasq.toml -- dnsmasq --keep-in-foreground --conf-file=my.conf
+
+Exit codes: 0 everything went as the scenario wants, 1 it did not, 2 wrong usage or scenario.";
 
 /// A time as scenarios have it: `250ms`, `10s`.
 fn span(text: &str) -> Result<Duration, String> {
@@ -141,20 +155,25 @@ impl fmt::Display for Ready {
     }
 }
 
+/// Checks what is to be played and whether a lab can be made; an error is wrong usage. The work
+/// gives 0 when everything went as the scenario wants.
+pub(crate) fn prepare(options: Options) -> anyhow::Result<impl FnOnce() -> anyhow::Result<u64>> {
+    let scenario = options.play.scenario()?;
+    let wanted = Wanted::of(&scenario);
+    programs::check(wanted.is_shaped())?;
+    let stop = play::until_interrupted()?;
+    Ok(move || match options.inside {
+        None => enter(&stop),
+        Some(lifeline) => {
+            enter::follow(lifeline, Arc::clone(&stop))?;
+            options.run(&scenario, &wanted, &stop)
+        }
+    })
+}
+
 impl Options {
-    /// Makes what the scenario wants, starts the server, and lets `storm` play against it; gives
-    /// the exit code of that.
-    pub(crate) fn run(
-        self,
-        wanted: &Wanted,
-        stop: &Arc<AtomicBool>,
-        storm: impl FnOnce(ServerProcess) -> anyhow::Result<u64>,
-    ) -> anyhow::Result<u64> {
-        programs::check(wanted.is_shaped())?;
-        let Some(lifeline) = self.inside else {
-            return enter(stop);
-        };
-        enter::follow(lifeline, Arc::clone(stop))?;
+    /// Makes the network, starts the server, and plays against it; gives the exit code of that.
+    fn run(self, scenario: &Scenario, wanted: &Wanted, stop: &AtomicBool) -> anyhow::Result<u64> {
         let network = Network::make(wanted).context("the lab cannot be made")?;
         let log = self.log_file()?;
         let launch = Launch {
@@ -170,7 +189,9 @@ impl Options {
             (Some(from), Some(flood)) => Some(Sender::start(from, flood, wanted.server)?),
             _ => None,
         };
-        let code = beside(server, wanted.restart, stop, storm)?;
+        let code = beside(server, wanted.restart, stop, |process| {
+            self.play.play(scenario, Some(process), stop)
+        })?;
         if let Some(sender) = sender {
             eprintln!(
                 "flood: {:.0} frames a second were sent",

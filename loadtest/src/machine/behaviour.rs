@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A trouble of one machine; each happens once in its boot, but for the last two.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Trouble {
     /// None.
@@ -34,4 +34,19 @@ pub(crate) struct Behaviour {
     pub(crate) pause: Duration,
     /// Bytes of the boot's files after which it happens.
     pub(crate) after: u64,
+}
+
+impl Trouble {
+    /// As scenarios name it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Stall => "stall",
+            Self::Reset => "reset",
+            Self::ComeBack => "come-back",
+            Self::Vanish => "vanish",
+            Self::Retry => "retry",
+            Self::Rubbish => "rubbish",
+        }
+    }
 }
