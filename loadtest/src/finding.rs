@@ -1,5 +1,8 @@
 //! What servers do that they should not, by names that stay.
 
+#[cfg(test)]
+mod page;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

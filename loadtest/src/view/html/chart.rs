@@ -85,9 +85,11 @@ impl Chart {
         let seconds = plot.seconds.max(every);
         let x = |time: f64| LEFT + (WIDTH - LEFT - RIGHT) * (time / seconds).min(1.0);
         let y = |number: f64| HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (number / top);
+        // What moved within a stretch stands in its middle; how many there were, at its end.
+        let within = if stacked { 0.5 } else { 1.0 };
         let line = |numbers: &[f64]| -> Vec<String> {
             let points = numbers.iter().enumerate().map(|(place, number)| {
-                let time = every * (place as f64 + 0.5);
+                let time = every * (place as f64 + within);
                 format!("{:.1} {:.1}", x(time), y(*number))
             });
             points.collect()
@@ -96,6 +98,8 @@ impl Chart {
             let mut points = line(upper);
             if stacked {
                 points.extend(line(base).into_iter().rev());
+            } else {
+                points.insert(0, format!("{:.1} {:.1}", x(0.0), y(0.0)));
             }
             let end = if stacked { "Z" } else { "" };
             Shape {
@@ -131,7 +135,11 @@ fn ticks(
         let value = (f64::from(number) * step * 1e6).round() / 1e6;
         Tick {
             at: format!("{:.1}", place(value)),
-            label: label(value),
+            label: if number == 0 {
+                "0".to_owned()
+            } else {
+                label(value)
+            },
         }
     });
     ticks.collect()
@@ -201,10 +209,10 @@ mod tests {
     fn lines_begin_at_zero_each() {
         let lists = vec![("a", 0, vec![10.0, 20.0]), ("b", 1, vec![10.0, 20.0])];
         let chart = plot(false, lists).unwrap();
-        assert_eq!(chart.shapes[0].path, "M205.0 112.0L487.0 10.0");
+        assert_eq!(chart.shapes[0].path, "M64.0 214.0L346.0 112.0L628.0 10.0");
         assert_eq!(chart.shapes[1].path, chart.shapes[0].path);
         let labels: Vec<&str> = chart.x.iter().map(|tick| tick.label.as_str()).collect();
-        assert_eq!(labels, ["0 s", "0.5 s", "1 s", "1.5 s", "2 s"]);
+        assert_eq!(labels, ["0", "0.5 s", "1 s", "1.5 s", "2 s"]);
     }
 
     #[test]

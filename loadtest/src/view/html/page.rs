@@ -156,7 +156,7 @@ fn throughput(report: &Report) -> Option<Chart> {
         seconds: report.seconds,
         stacked: true,
         lists: lists.collect(),
-        label: rate,
+        label: |number| rate(number).replace(".00 ", " ").replace(".0 ", " "),
     })
 }
 
