@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
+use bootstorm_proto::types::MacAddress;
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -75,6 +76,11 @@ impl Interface {
     pub(crate) fn bind(&self, socket: &impl AsRawFd) -> anyhow::Result<()> {
         bind(socket.as_raw_fd(), &self.link)
             .with_context(|| format!("no frames of {} can be had", self.name))
+    }
+
+    /// Its Ethernet address.
+    pub(crate) fn mac(&self) -> Option<MacAddress> {
+        self.link.addr().map(MacAddress::new)
     }
 
     /// The network of its first IPv4 address.

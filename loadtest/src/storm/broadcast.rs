@@ -4,6 +4,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::process::Command;
 
 use anyhow::{Context as _, anyhow, ensure};
+use bootstorm_proto::types::MacAddress;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use rustix::net::{SendFlags, sockopt};
@@ -11,14 +12,13 @@ use socket2::{SockFilter, SockRef};
 
 use super::frame;
 use crate::interface::Interface;
-use crate::machine::identity::Identity;
 
 /// Replies that wait to be taken, in bytes of the socket's buffer.
 const ROOM: usize = 64 << 20;
 
 /// Whole frames of one interface.
 #[derive(Debug)]
-pub(super) struct Broadcast {
+pub(crate) struct Broadcast {
     socket: OwnedFd,
     /// Ports of machines and servers.
     own: u16,
@@ -29,7 +29,7 @@ pub(super) struct Broadcast {
 impl Broadcast {
     /// Listens to what is sent to port `own` on the interface, whichever Ethernet address it is
     /// for.
-    pub(super) fn open(interface: &str, own: u16, server: u16) -> anyhow::Result<Self> {
+    pub(crate) fn open(interface: &str, own: u16, server: u16) -> anyhow::Result<Self> {
         let interface = Interface::named(interface)?;
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(
@@ -61,14 +61,14 @@ impl Broadcast {
     }
 
     /// Its socket.
-    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// Sends what a machine broadcasts. A send that fails is a packet lost: the machine repeats
-    /// itself.
-    pub(super) fn send(&self, machine: &Identity, message: &[u8]) {
-        if let Ok(frame) = frame::build(machine.mac, self.own, self.server, message) {
+    /// Sends what a machine with this Ethernet address broadcasts. A send that fails is a packet
+    /// lost: the machine repeats itself.
+    pub(crate) fn send(&self, mac: MacAddress, message: &[u8]) {
+        if let Ok(frame) = frame::build(mac, self.own, self.server, message) {
             rustix::net::send(&self.socket, &frame, SendFlags::NOSIGNAL).ok();
         }
     }

@@ -11,7 +11,7 @@ const TTL: u8 = 64;
 
 /// What came in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Opened<'a> {
+pub(crate) enum Opened<'a> {
     /// A whole datagram.
     Datagram {
         /// Who sent it.
@@ -28,7 +28,7 @@ pub(super) enum Opened<'a> {
 }
 
 /// What a machine without an address sends from port `from` to port `to` of everybody.
-pub(super) fn build(
+pub(crate) fn build(
     mac: MacAddress,
     from: u16,
     to: u16,
@@ -50,7 +50,7 @@ pub(super) fn build(
 
 /// What is in a frame. Lengths and the checksum of IP are checked; that of UDP is not: senders on
 /// this host leave it to a network card that never comes.
-pub(super) fn open(frame: &[u8]) -> Opened<'_> {
+pub(crate) fn open(frame: &[u8]) -> Opened<'_> {
     let Ok(packet) = SlicedPacket::from_ethernet(frame) else {
         return Opened::Broken;
     };

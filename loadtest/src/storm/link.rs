@@ -79,7 +79,7 @@ impl OpenLink {
     pub(super) fn send(&self, machine: &Identity, message: &[u8]) {
         match self {
             Self::Relayed(relays) => relays.forward(machine.index, message),
-            Self::Broadcast { wire, .. } => wire.send(machine, message),
+            Self::Broadcast { wire, .. } => wire.send(machine.mac, message),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The storm: machines and their sockets, on one thread.
 
-mod broadcast;
+pub(crate) mod broadcast;
 mod crowd;
-mod frame;
+pub(crate) mod frame;
 mod link;
 mod play;
 mod receiver;

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use bootstorm_proto::types::MacAddress;
+use bootstorm_proto::types::{ClientArch, MacAddress};
 
 /// Which program of the machine asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,20 +70,20 @@ impl Program {
     /// What option 60 begins with, of requests and of the answers that the program takes.
     pub(crate) const fn class(self) -> &'static str {
         match self {
-            Self::Firmware(HTTP_X64) => "HTTPClient",
+            Self::Firmware(arch) if ClientArch(arch).is_http() => "HTTPClient",
             Self::Firmware(_) | Self::Ipxe { .. } => "PXEClient",
         }
     }
 
     /// Whether it is asked to boot by HTTP.
     pub(crate) const fn is_http(self) -> bool {
-        matches!(self, Self::Firmware(HTTP_X64))
+        matches!(self, Self::Firmware(arch) if ClientArch(arch).is_http())
     }
 
     /// Option 55.
     pub(crate) const fn wants(self) -> &'static [u8] {
         match self {
-            Self::Firmware(HTTP_X64) => EDK2_HTTP_WANTS,
+            Self::Firmware(arch) if ClientArch(arch).is_http() => EDK2_HTTP_WANTS,
             Self::Firmware(0) => ROM_WANTS,
             Self::Firmware(_) => EDK2_WANTS,
             Self::Ipxe { https: false, .. } => IPXE_WANTS,
@@ -249,9 +249,6 @@ impl Message {
 
 /// What a DHCP message's options begin with.
 pub(super) const COOKIE: [u8; 4] = [99, 130, 83, 99];
-
-/// x64 UEFI that boots by HTTP.
-const HTTP_X64: u16 = 16;
 
 /// ROMs fill their requests up to the smallest BOOTP message with options of that size.
 const ROM_LENGTH: usize = 548;

@@ -8,6 +8,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::*;
 use crate::interface::Sender;
+use crate::machine::identity::Identity;
 use crate::machine::profile::Profile;
 use crate::storm::link::{Arrival, OpenLink};
 use crate::storm::receiver::Receiver;

@@ -1,4 +1,4 @@
-//! `bootstorm-load discover`: how many offers a second a boot server makes.
+//! How many offers a second a boot server makes.
 
 use std::io::{ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, UdpSocket};
@@ -10,31 +10,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rustix::net::{RecvFlags, recv};
 use serde_json::json;
 
+use super::Options;
 use crate::flood::frames::{Frames, Kind, Noise};
 use crate::interface::{BATCH, Interface, Sender};
-
-/// Sends DISCOVERs as fast as they are answered: a new one for each offer.
-///
-/// The machines are made up, the same in every run: 02:f1:0d:00:00:00 is the first one. It needs
-/// CAP_NET_RAW and an interface in a network of your own, whose machines it plays.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Options {
-    /// Network interface of the machines
-    #[arg(long)]
-    interface: String,
-    /// How long
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
-    /// Machines, of which a random one asks each time
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    macs: u32,
-    /// DISCOVERs that may be without an answer at a time
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=65_536))]
-    outstanding: u64,
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
-}
 
 /// Nothing was offered for so long: what is outstanding is lost.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -42,31 +20,28 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// Offers that wait to be counted, in bytes of the socket's buffer.
 const ROOM: usize = 32 << 20;
 
-/// Checks what was asked; an error is wrong usage. The work gives how many DISCOVERs were lost
-/// when nothing was offered at all, else 0.
-pub(crate) fn prepare(options: Options) -> anyhow::Result<impl FnOnce() -> anyhow::Result<u64>> {
-    let interface = Interface::named(&options.interface)?;
-    Ok(move || {
-        let frames = Frames {
-            kinds: vec![Kind::Spoofed],
-            to: Ipv4Addr::BROADCAST,
-            to_mac: MacAddress::new([0xff; 6]),
-            network: None,
-            file: String::new(),
-        };
-        let frames = frames.build(options.macs)?;
-        let machines = Machines {
-            sender: Sender::open(&interface)?,
-            ears: ears(&options.interface)?,
-        };
-        let counted = machines.ask(&options, &frames)?;
-        if options.json {
-            println!("{}", counted.json());
-        } else {
-            println!("{}", counted.line());
-        }
-        Ok(if counted.offers == 0 { counted.lost } else { 0 })
-    })
+/// Asks as fast as offers come; gives how many DISCOVERs were lost when nothing was offered at all,
+/// else 0.
+pub(super) fn measure(options: &Options, interface: &Interface) -> anyhow::Result<u64> {
+    let frames = Frames {
+        kinds: vec![Kind::Spoofed],
+        to: Ipv4Addr::BROADCAST,
+        to_mac: MacAddress::new([0xff; 6]),
+        network: None,
+        file: String::new(),
+    };
+    let frames = frames.build(options.macs)?;
+    let machines = Machines {
+        sender: Sender::open(interface)?,
+        ears: ears(&options.interface)?,
+    };
+    let counted = machines.ask(options, &frames)?;
+    if options.json {
+        println!("{}", counted.json());
+    } else {
+        println!("{}", counted.line());
+    }
+    Ok(if counted.offers == 0 { counted.lost } else { 0 })
 }
 
 struct Machines {
