@@ -69,7 +69,7 @@ codes! {
     HttpReset = "http.reset",
     /// The server closed a new connection without an answer.
     HttpClosedEarly = "http.closed-early",
-    /// What came is no HTTP answer.
+    /// What came is no HTTP answer: does another service listen at this port?
     HttpMalformed = "http.malformed",
     /// The server answered with an error: see its log for the URL.
     HttpStatus = "http.status",
@@ -95,7 +95,7 @@ codes! {
     ProfileHttpsInsteadOfHttp = "profile.https-instead-of-http",
     /// What iPXE was to run is neither a script (`#!ipxe`) nor a program.
     ScriptNotAScript = "script.not-a-script",
-    /// A script has more than 256 KiB.
+    /// A script has more than 256 KiB: is what the URL names a script at all?
     ScriptTooLarge = "script.too-large",
     /// A script goes round and round, or calls itself.
     ScriptLoops = "script.loops",

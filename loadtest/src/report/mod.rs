@@ -22,6 +22,7 @@ use crate::finding::Code;
 use crate::machine::event::{Phase, Transport};
 use crate::machine::profile::Profile;
 use crate::machine::trace::Way;
+use crate::view::units::plural;
 
 /// Says that a file is a report.
 const FORMAT: &str = "bootstorm-load report";
@@ -371,6 +372,24 @@ impl Report {
             );
         }
         serde_json::from_str(text).context("the report is damaged")
+    }
+}
+
+impl Found {
+    /// Whether it says something of this program and its host, and nothing of the server.
+    pub(crate) fn of_harness(&self) -> bool {
+        self.code.starts_with("harness.")
+    }
+
+    /// With how many machines and how often: `3 machines, 7 times`.
+    pub(crate) fn often(&self) -> String {
+        let machines = plural(self.machines.into(), "machine", "machines");
+        let times = plural(self.count, "time", "times");
+        match self.machines {
+            0 => times,
+            some if u64::from(some) == self.count => machines,
+            _ => format!("{machines}, {times}"),
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[test]
@@ -42,4 +44,51 @@ fn programs_find_the_same_names_again() {
     assert_eq!(json["end"], "all-through");
     assert_eq!(json["begun"], "1970-01-01T00:00:00Z");
     assert_eq!(json["limits"][0]["held"], false);
+}
+
+#[test]
+fn every_field_is_documented_and_every_documented_field_exists() {
+    let page = include_str!("../../../docs/reference/loadtest-report.md");
+    let cells = page.lines().filter(|line| line.starts_with("| `"));
+    let named = cells.flat_map(|line| line.split('|').nth(1).unwrap().split(", "));
+    let documented: BTreeSet<String> = named
+        .map(|name| name.trim().trim_matches('`').to_owned())
+        .collect();
+    let mut report = sample::report(1);
+    report.beside.push("something".to_owned());
+    let json = serde_json::from_str(&report.json().unwrap()).unwrap();
+    let mut there = BTreeSet::new();
+    fields("", &json, &mut there);
+    // Of the same form as findings.
+    there.retain(|field| !field.starts_with("failures["));
+    assert_eq!(documented, there);
+}
+
+/// The paths of all values, with one word for keys that differ from storm to storm.
+fn fields(path: &str, value: &serde_json::Value, into: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(map) if path == "profiles" => {
+            assert!(!map.is_empty());
+            into.insert("profiles.PROFILE".to_owned());
+        }
+        serde_json::Value::Object(map) => {
+            for (key, value) in map {
+                let key = match path {
+                    "phases" | "course.reached" => "PHASE",
+                    "course.bytes" => "TRANSPORT",
+                    _ => key,
+                };
+                let dot = if path.is_empty() { "" } else { "." };
+                fields(&format!("{path}{dot}{key}"), value, into);
+            }
+        }
+        serde_json::Value::Array(list) => {
+            for value in list {
+                fields(&format!("{path}[]"), value, into);
+            }
+        }
+        _ => {
+            into.insert(path.to_owned());
+        }
+    }
 }

@@ -114,8 +114,8 @@ mod tests {
         assert_eq!(
             text,
             "  500 ms  failed dhcp.silent with 02:b5:70:00:00:01: nobody\n\
-             \x20 1.00 s  1,500 of 2,000 on, 0 booted, 1 failed; 0.00 kB/s, 0 resent; CPU 0 %\n\
-             \x20 2.00 s  1,500 of 2,000 on, 0 booted, 1 failed; 0.00 kB/s, 0 resent; CPU 0 %\n"
+             \x20 1.00 s  1,500 of 2,000 on, 0 booted, 1 failed; 0 B/s, 0 resent; CPU 0 %\n\
+             \x20 2.00 s  1,500 of 2,000 on, 0 booted, 1 failed; 0 B/s, 0 resent; CPU 0 %\n"
         );
     }
 }

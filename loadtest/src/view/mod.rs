@@ -6,7 +6,7 @@ mod lines;
 mod live;
 mod pace;
 mod text;
-mod units;
+pub(crate) mod units;
 
 use std::io::{IsTerminal, Stderr, stderr, stdin};
 use std::path::Path;

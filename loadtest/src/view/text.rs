@@ -21,10 +21,15 @@ pub(crate) fn summary(report: &Report) -> String {
     for sentence in &report.beside {
         text.push_str(&format!("  {}\n", fit(sentence, WIDTH)));
     }
-    text.push_str(&fetched(report));
+    if report.files.count > 0 {
+        text.push_str(&fetched(report));
+    }
     limits(&mut text, &report.limits);
-    found(&mut text, "Why machines failed", &report.failures);
-    found(&mut text, "What the server did wrong", &report.findings);
+    let failures: Vec<&Found> = report.failures.iter().collect();
+    found(&mut text, "Why machines failed", &failures);
+    let (own, wrong): (Vec<_>, Vec<_>) = report.findings.iter().partition(|f| f.of_harness());
+    found(&mut text, "What the server did wrong", &wrong);
+    found(&mut text, "What this measurement suffered from", &own);
     phases(&mut text, &report.all);
     profiles(&mut text, report);
     text.push('\n');
@@ -97,19 +102,14 @@ fn limits(text: &mut String, limits: &[Limit]) {
     }
 }
 
-fn found(text: &mut String, title: &str, list: &[Found]) {
+fn found(text: &mut String, title: &str, list: &[&Found]) {
     if list.is_empty() {
         return;
     }
     text.push_str(&format!("\n{title}\n"));
     for found in list.iter().take(TOLD) {
-        let machines = plural(found.machines.into(), "machine", "machines");
-        let often = match (found.machines, found.count) {
-            (0, _) => String::new(),
-            (some, times) if u64::from(some) == times => format!("  {machines}"),
-            (_, times) => format!("  {machines}, {} times", count(times)),
-        };
-        text.push_str(&format!("  {}{often}\n", fit(&found.code, WIDTH / 2)));
+        let code = fit(&found.code, WIDTH / 2);
+        text.push_str(&format!("  {code}  {}\n", found.often()));
         let example = &found.example;
         let who = example.mac.as_deref().map(|mac| format!("{mac}: "));
         let seen = format!("{}{}", who.unwrap_or_default(), example.evidence);

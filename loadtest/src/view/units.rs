@@ -28,11 +28,17 @@ pub(crate) fn bytes(bytes: u64) -> String {
 
 /// Bytes a second as `523 MB/s`.
 pub(crate) fn rate(bytes_per_s: f64) -> String {
+    if bytes_per_s < 1_000.0 {
+        return format!("{bytes_per_s:.0} B/s");
+    }
     scaled(bytes_per_s / 1e3, &["kB/s", "MB/s", "GB/s", "TB/s"])
 }
 
 /// Bytes a second as `4.19 Gbit/s`.
 pub(crate) fn bits(bytes_per_s: f64) -> String {
+    if bytes_per_s < 125.0 {
+        return format!("{:.0} bit/s", bytes_per_s * 8.0);
+    }
     scaled(
         bytes_per_s * 8.0 / 1e3,
         &["kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"],
@@ -123,7 +129,7 @@ mod tests {
         assert_eq!(bytes(999_999), "1.00 MB");
         assert_eq!(bytes(300_000_000_000), "300 GB");
         assert_eq!(rate(523_400_000.0), "523 MB/s");
-        assert_eq!(rate(0.0), "0.00 kB/s");
+        assert_eq!((rate(0.0), bits(0.0)), ("0 B/s".into(), "0 bit/s".into()));
         assert_eq!(bits(523_400_000.0), "4.19 Gbit/s");
     }
 

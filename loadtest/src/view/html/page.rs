@@ -7,7 +7,7 @@ use super::super::units::{bits, bytes, count, percent, plural, rate, time};
 use super::chart::{Chart, Plot};
 use crate::machine::event::{Phase, Transport};
 use crate::machine::trace::Way;
-use crate::report::{Found, Limit, Report};
+use crate::report::{Found, Group, Limit, Report};
 
 /// The page of a report.
 #[derive(Debug, Serialize)]
@@ -21,9 +21,11 @@ pub(super) struct Page<'a> {
     limits: &'a [Limit],
     failures: Vec<Trouble<'a>>,
     findings: Vec<Trouble<'a>>,
+    own: Vec<Trouble<'a>>,
     charts: Vec<Chart>,
     phases: Vec<[String; 6]>,
     profiles: Vec<[String; 8]>,
+    profile_phases: Vec<(&'static str, Vec<[String; 6]>)>,
     transports: Vec<[String; 3]>,
     files: Vec<[String; 4]>,
     facts: Vec<(&'static str, String)>,
@@ -48,6 +50,7 @@ impl<'a> Page<'a> {
             .scaled
             .iter()
             .map(|words| format!("Scaled: {words}"));
+        let (own, wrong): (Vec<_>, Vec<_>) = report.findings.iter().partition(|f| f.of_harness());
         let link = scenario.link.iter().map(|words| format!("Link: {words}"));
         Self {
             name: &scenario.name,
@@ -58,13 +61,15 @@ impl<'a> Page<'a> {
             notes: link.chain(scaled).chain(beside).collect(),
             limits: &report.limits,
             failures: report.failures.iter().map(trouble).collect(),
-            findings: report.findings.iter().map(trouble).collect(),
+            findings: wrong.into_iter().map(trouble).collect(),
+            own: own.into_iter().map(trouble).collect(),
             charts: [throughput(report), machines(report)]
                 .into_iter()
                 .flatten()
                 .collect(),
-            phases: phases(report),
+            phases: phases(&report.all),
             profiles: profiles(report),
+            profile_phases: profile_phases(report),
             transports: transports(report),
             files: files(report),
             facts: facts(report),
@@ -74,7 +79,6 @@ impl<'a> Page<'a> {
 
 fn trouble(found: &Found) -> Trouble<'_> {
     let example = &found.example;
-    let machines = plural(found.machines.into(), "machine", "machines");
     let words = match (&example.mac, example.profile) {
         (Some(mac), Some(profile)) => format!("{mac} ({})", profile.name()),
         (Some(mac), None) => mac.clone(),
@@ -91,11 +95,7 @@ fn trouble(found: &Found) -> Trouble<'_> {
     Trouble {
         code: &found.code,
         meaning: &found.meaning,
-        often: match (found.machines, found.count) {
-            (0, _) => String::new(),
-            (some, times) if u64::from(some) == times => machines,
-            (_, times) => format!("{machines}, {} times", count(times)),
-        },
+        often: found.often(),
         who: format!("{words}, {} after the beginning", time(example.at_s)),
         evidence: &example.evidence,
         trace: trace.collect(),
@@ -183,8 +183,15 @@ fn machines(report: &Report) -> Option<Chart> {
     })
 }
 
-fn phases(report: &Report) -> Vec<[String; 6]> {
-    let rows = report.all.phases.iter().map(|(phase, times)| {
+fn profile_phases(report: &Report) -> Vec<(&'static str, Vec<[String; 6]>)> {
+    let profiles = report.profiles.iter();
+    profiles
+        .map(|(profile, group)| (profile.name(), phases(group)))
+        .collect()
+}
+
+fn phases(group: &Group) -> Vec<[String; 6]> {
+    let rows = group.phases.iter().map(|(phase, times)| {
         [
             phase.name().to_owned(),
             count(times.machines.into()),
