@@ -53,6 +53,106 @@ codes! {
     /// No boot server answered any of the machine's DISCOVERs: is it up, on this network, and is
     /// the port free of a firewall?
     DhcpSilent = "dhcp.silent",
+    /// A reply that is no DHCP message: cut off, without its cookie, or with an option that goes
+    /// beyond the end. Firmware drops it.
+    DhcpMalformed = "dhcp.malformed",
+    /// A reply with a transaction id that the machine never used: the server mixes machines up.
+    DhcpXid = "dhcp.xid",
+    /// An offer from another port than 67: iPXE drops it, and firewalls may.
+    DhcpWrongPort = "dhcp.wrong-port",
+    /// An offer without option 54: no machine can choose it.
+    DhcpNoServerId = "dhcp.no-server-id",
+    /// Option 54 is not the address that the packet came from: machines then ask an address that
+    /// may not answer them. Bind the server to one address.
+    DhcpWrongServerId = "dhcp.wrong-server-id",
+    /// A boot server beside a DHCP server offered an address, or options of a lease: some firmware
+    /// takes that for its lease and has no network afterwards. Take the range out of it.
+    DhcpLeaseInProxyOffer = "dhcp.lease-in-proxy-offer",
+    /// An offer without option 60 `PXEClient`, or `HTTPClient` for machines that boot by HTTP:
+    /// firmware throws it away.
+    DhcpNoClass = "dhcp.no-class",
+    /// Option 97 was not sent back as it came, which PXE demands.
+    DhcpGuidNotEchoed = "dhcp.guid-not-echoed",
+    /// siaddr is not the server under test, or missing beside a boot file; many ROMs look nowhere
+    /// else for the TFTP server.
+    DhcpWrongSiaddr = "dhcp.wrong-siaddr",
+    /// Option 67 and the header's `file` name two files: which one is booted depends on the
+    /// firmware. Send both, equal.
+    DhcpFilesDiffer = "dhcp.files-differ",
+    /// A boot offer with options that the machine did not list in option 55.
+    DhcpOptionsNotAsked = "dhcp.options-not-asked",
+    /// The boot offer came so late that real firmware with a lease would have gone on without it:
+    /// after 4 s, with iPXE after 3 s.
+    DhcpLate = "dhcp.late",
+    /// The boot server answered, but with nothing to boot: neither a file, nor a menu, nor the way
+    /// to port 4011. Is there an entry for this architecture?
+    DhcpNoBootOffer = "dhcp.no-boot-offer",
+    /// There were offers to boot and none of an address: is the DHCP server up, and has it
+    /// addresses left?
+    DhcpNoLease = "dhcp.no-lease",
+    /// An address outside the scenario's network was offered and not taken, since its packets
+    /// would not come to this host: give the DHCP server the range of `[network] machines`.
+    DhcpForeignLease = "dhcp.foreign-lease",
+    /// No DHCP server answered the machine's REQUESTs.
+    DhcpNoAck = "dhcp.no-ack",
+    /// A DHCP server acknowledged another address than it was asked for.
+    DhcpOtherAddress = "dhcp.other-address",
+    /// A DHCP server refused what it had offered.
+    DhcpNak = "dhcp.nak",
+    /// The next server is no private address: this program lets no storm loose there.
+    DhcpForeignServer = "dhcp.foreign-server",
+    /// Port 4011 is silent, where the offer (option 60 without what to boot) sent the machine:
+    /// real firmware shows PXE-E55 or PXE-E16.
+    PxeSilent = "pxe.silent",
+    /// Port 4011 answered without a boot file.
+    PxeNoFile = "pxe.no-file",
+    /// The answer of port 4011 came from another address or port: firmware drops it.
+    PxeWrongSource = "pxe.wrong-source",
+    /// The answer of port 4011 is no ACK: firmware drops it.
+    PxeNotAnAck = "pxe.not-an-ack",
+    /// The answer of port 4011 does not repeat the menu's item (option 43, sub-option 71): iPXE
+    /// drops it.
+    PxeItemNotEchoed = "pxe.item-not-echoed",
+    /// The TFTP server fell silent, or never answered: is its port open, and its range of data
+    /// ports?
+    TftpSilent = "tftp.silent",
+    /// Nobody listens on the TFTP server's port.
+    TftpClosed = "tftp.closed",
+    /// ERROR 1: the TFTP server does not have the file.
+    TftpNotFound = "tftp.not-found",
+    /// ERROR 2: the TFTP server does not give this machine the file.
+    TftpRefused = "tftp.refused",
+    /// The TFTP server broke the transfer off with another ERROR.
+    TftpError = "tftp.error",
+    /// A packet that is no TFTP, or none that a server sends.
+    TftpMalformed = "tftp.malformed",
+    /// An OACK with an option that was not asked for: UEFI breaks off there.
+    TftpOackNotAsked = "tftp.oack-not-asked",
+    /// An OACK with larger blocks or windows than asked for, or with values that are none.
+    TftpOackTooLarge = "tftp.oack-too-large",
+    /// The server took none of the options and went on with blocks of 512 bytes, one by one, which
+    /// is slow.
+    TftpNoOack = "tftp.no-oack",
+    /// A block longer than agreed on.
+    TftpLongBlock = "tftp.long-block",
+    /// The file has more bytes than the OACK's tsize said: UEFI fails, since it took no more room.
+    TftpLongerThanTold = "tftp.longer-than-told",
+    /// The file has fewer bytes than the OACK's tsize said: it was cut off.
+    TftpShorterThanTold = "tftp.shorter-than-told",
+    /// A packet from another address or port than the transfer's: several answers to one request,
+    /// or a server that changes ports.
+    TftpWrongTransferId = "tftp.wrong-transfer-id",
+    /// Blocks came twice and more though nothing was lost: the server answers each repeated
+    /// acknowledgement with data (the sorcerer's apprentice, RFC 1123 section 4.2.3.1).
+    TftpDoubledBlocks = "tftp.doubled-blocks",
+    /// After block 65535 came block 1: nearly all firmware goes on with 0.
+    TftpRollover = "tftp.rollover",
+    /// The boot manager was not given its boot store (\Boot\BCD): 0xc000000f on the screen.
+    WindowsNoBcd = "windows.no-bcd",
+    /// The boot store is no registry hive: 0xc000014c on the screen.
+    WindowsBadBcd = "windows.bad-bcd",
+    /// A file that the boot store names is missing.
+    WindowsNoFile = "windows.no-file",
     /// A file's bytes are not those that the server or the scenario says: the file was damaged on
     /// its way, or changed while it was served.
     BodyWrongSha256 = "body.wrong-sha256",

@@ -99,6 +99,17 @@ pub(crate) enum Progress<T> {
     Failed(Finding),
 }
 
+impl<T> Progress<T> {
+    /// Makes something else of what it is done with.
+    pub(crate) fn map<U>(self, make: impl FnOnce(T) -> U) -> Progress<U> {
+        match self {
+            Self::Going => Progress::Going,
+            Self::Done(made) => Progress::Done(make(made)),
+            Self::Failed(finding) => Progress::Failed(finding),
+        }
+    }
+}
+
 /// A part of a machine's boot: DHCP, a transfer, a script.
 pub(crate) trait Step {
     /// What it comes to.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::dhcp::message::Program;
+
 /// A firmware and its way to boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -58,5 +60,27 @@ impl Profile {
             Self::IpxeHttps => "ipxe-https",
             Self::WindowsTftp => "windows-tftp",
         }
+    }
+
+    /// The firmware that asks first; none where iPXE itself is in the network card.
+    pub(crate) const fn firmware(self) -> Option<Program> {
+        match self {
+            Self::Bios => Some(Program::Firmware(0)),
+            Self::Uefi | Self::WindowsTftp => Some(Program::Firmware(7)),
+            Self::UefiHttp | Self::UefiHttps => Some(Program::Firmware(16)),
+            Self::IpxeHttp | Self::IpxeHttps => None,
+        }
+    }
+
+    /// The iPXE that the machine comes to.
+    pub(crate) const fn ipxe(self) -> Program {
+        let arch = match self {
+            Self::Bios | Self::IpxeHttp => 0,
+            Self::Uefi | Self::UefiHttp | Self::UefiHttps | Self::IpxeHttps | Self::WindowsTftp => {
+                7
+            }
+        };
+        let https = matches!(self, Self::UefiHttps | Self::IpxeHttps);
+        Program::Ipxe { arch, https }
     }
 }

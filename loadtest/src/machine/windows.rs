@@ -1,1 +1,0 @@
-//! What Windows' boot manager fetches by TFTP.
