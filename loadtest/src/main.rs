@@ -118,3 +118,23 @@ fn findings() -> String {
         .map(|code| format!("{}\n    {}\n", code.name(), code.meaning()));
     lines.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn profiles_and_findings_are_listed_each_with_what_it_is() {
+        assert_eq!(profiles().lines().count(), Profile::ALL.len());
+        assert!(profiles().contains("uefi-https    x64 UEFI that boots by HTTPS"));
+        assert_eq!(findings().lines().count(), 2 * Code::ALL.len());
+        assert!(findings().starts_with("dhcp.silent\n    No boot server"));
+    }
+}

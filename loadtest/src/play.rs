@@ -8,6 +8,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::report::Books;
 use crate::scenario::{Overrides, Scenario};
@@ -16,6 +18,7 @@ use crate::view::{self, Viewer};
 
 /// What is played, and where it is told.
 #[derive(Debug, clap::Args)]
+#[group(id = "played")]
 pub(crate) struct Options {
     /// What is to be simulated
     scenario: PathBuf,
@@ -79,14 +82,14 @@ pub(crate) fn prepare(
     Ok(move || options.play(&scenario, server, &stop))
 }
 
-/// Set by the first SIGINT or SIGTERM; the second one ends the process at once.
+/// Set by SIGINT and SIGTERM. A second SIGINT ends the process at once; a second SIGTERM does not,
+/// since `timeout` sends two.
 pub(crate) fn until_interrupted() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .context("no handler for signals")?;
-    }
+    flag::register_conditional_shutdown(SIGINT, 1, Arc::clone(&stop))
+        .and_then(|_| flag::register(SIGINT, Arc::clone(&stop)))
+        .and_then(|_| flag::register(SIGTERM, Arc::clone(&stop)))
+        .context("no handler for signals")?;
     Ok(stop)
 }
 
