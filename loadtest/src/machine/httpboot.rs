@@ -134,3 +134,69 @@ fn request(method: Method, url: Url) -> Request {
         quiet: QUIET,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::profile::Profile;
+    use crate::machine::sim::{Reply, Sim, ok, status};
+
+    fn answer(request: &str, promised: &str, body: &str) -> Reply {
+        let body = if request.starts_with("HEAD ") {
+            ""
+        } else {
+            body
+        };
+        let kind = "Content-Type: application/octet-stream";
+        Reply::Send(format!("HTTP/1.1 200 OK\r\n{promised}{kind}\r\n\r\n{body}").into_bytes())
+    }
+
+    fn load(url: &str, server: impl FnMut(&str) -> Reply) -> (Result<u64, Code>, Vec<Code>, Sim) {
+        let mut sim = Sim::new(Profile::UefiHttp);
+        let mut program = HttpProgram::start(url, &mut sim.world());
+        let end = sim.play(&mut program, server);
+        let end = end
+            .map(|fetched| fetched.bytes)
+            .map_err(|finding| finding.code);
+        let found = sim.found();
+        (end, found, sim)
+    }
+
+    #[test]
+    fn the_size_is_asked_for_first() {
+        let whole = |request: &str| answer(request, "Content-Length: 4\r\n", "prog");
+        let (end, found, sim) = load("http://10.99.0.2/boot/snponly.EFI", whole);
+        assert_eq!((end, found), (Ok(4), vec![]));
+        let verbs: Vec<&str> = sim.requests.iter().map(|request| &request[..5]).collect();
+        assert_eq!(verbs, ["HEAD ", "GET /"]);
+        assert_eq!((sim.connects.len(), sim.files().len()), (1, 1));
+    }
+
+    #[test]
+    fn what_firmware_cannot_boot_is_told() {
+        let url = "http://10.99.0.2/boot";
+        let whole = |request: &str| answer(request, "Content-Length: 4\r\n", "prog");
+        assert_eq!(load(url, whole).1, [Code::HttpType]);
+        let (end, _, _) = load(url, |request| {
+            let promised = if request.starts_with("HEAD ") { 5 } else { 4 };
+            answer(request, &format!("Content-Length: {promised}\r\n"), "prog")
+        });
+        assert_eq!(end, Err(Code::HttpLengthWrong));
+        let (end, found, _) = load("http://10.99.0.2/a.efi", |request| {
+            if request.starts_with("HEAD ") {
+                answer(request, "", "")
+            } else {
+                ok("prog")
+            }
+        });
+        assert_eq!((end, found[0]), (Ok(4), Code::HttpNoLength));
+        assert_eq!(load(url, |_| status(404, "")).0, Err(Code::HttpStatus));
+        assert_eq!(
+            load("tftp://10.99.0.2/a", |_| Reply::Nothing).0,
+            Err(Code::UrlScheme)
+        );
+        assert_eq!(load("a.efi", |_| Reply::Nothing).0, Err(Code::UrlMalformed));
+        let over_tls = load("https://10.99.0.2/a.efi", whole).1;
+        assert_eq!(over_tls, [Code::ProfileHttpsInsteadOfHttp]);
+    }
+}

@@ -275,3 +275,88 @@ fn decoded(text: &str) -> String {
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BASE: &str = "http://10.0.0.2:8050/boot/a?mac=x";
+
+    fn joined(reference: &str) -> String {
+        let base = Url::parse(BASE).unwrap();
+        base.join(reference).unwrap().to_string()
+    }
+
+    #[test]
+    fn references_are_relative_to_the_script() {
+        for (reference, absolute) in [
+            ("b?c", "http://10.0.0.2:8050/boot/b?c"),
+            ("/b", "http://10.0.0.2:8050/b"),
+            ("../b/./c", "http://10.0.0.2:8050/b/c"),
+            ("../../../b/..", "http://10.0.0.2:8050/"),
+            ("?c", "http://10.0.0.2:8050/boot/a?c"),
+            ("", "http://10.0.0.2:8050/boot/a?mac=x"),
+            ("//h/b", "http://h/b"),
+            ("HTTPS://User:Word@H:443/b c", "https://h:443/b%20c"),
+            ("tftp://h", "tftp://h/"),
+            ("b:1", "http://10.0.0.2:8050/boot/b:1"),
+        ] {
+            assert_eq!(joined(reference), absolute, "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_form_is_named_behind_two_hashes() {
+        let form = |url: &str| Url::parse(url).unwrap().form;
+        assert_eq!(
+            form("http://h/a##params=machine"),
+            Some("machine".to_owned())
+        );
+        assert_eq!(form("http://h/a##params"), Some(String::new()));
+        assert_eq!(form("http://h/a#part"), None);
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused() {
+        let code = |url: &str| Url::parse(url).unwrap_err().code;
+        let long = format!("http://h/{}", "a".repeat(URL_MAX));
+        for url in [
+            "",
+            "a/b",
+            "http://",
+            "http:///a",
+            "http://h:x/",
+            "http://a b/",
+            &long,
+        ] {
+            assert_eq!(code(url), Code::UrlMalformed, "{url}");
+        }
+        for url in ["ftp://h/a", "nfs://h/a", "javascript://h"] {
+            assert_eq!(code(url), Code::UrlScheme, "{url}");
+        }
+    }
+
+    #[test]
+    fn tftp_loses_one_slash_and_no_sign() {
+        let of = |file: &str| Url::of_file(Ipv4Addr::LOCALHOST, 69, file).file();
+        for file in ["boot.ipxe", "/boot.ipxe", "a\\b c%41\u{e4}"] {
+            assert_eq!(of(file), file);
+        }
+        assert_eq!(Url::parse("tftp://h//a%20b").unwrap().file(), "/a b");
+    }
+
+    proptest! {
+        #[test]
+        fn no_url_breaks_a_request(reference in "\\PC{0,40}|[\\x00-\\x7f]{0,40}") {
+            let base = Url::parse(BASE).unwrap();
+            if let Ok(url) = base.join(&reference) {
+                let plain = |byte: u8| byte.is_ascii_graphic();
+                prop_assert!(url.target.starts_with('/'));
+                prop_assert!(url.target.bytes().chain(url.host.bytes()).all(plain));
+                prop_assert!(!url.host.contains('/'));
+            }
+        }
+    }
+}

@@ -4,6 +4,8 @@ mod connection;
 mod framing;
 mod head;
 pub(crate) mod request;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::time::{Duration, Instant};

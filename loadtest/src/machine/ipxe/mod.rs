@@ -11,6 +11,8 @@ mod options;
 mod reports;
 mod script;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
