@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::body::{Fetched, Keep};
+use super::http;
 use super::http::request::{Agent, Method, Request};
-use super::http::{self, Answer};
 use super::io::{Input, Progress, Step, World};
 use super::profile::Profile;
 use super::tftp::{self, Transfer, Wish};
@@ -95,28 +95,24 @@ impl Step for Loader {
         );
         // The connection that HTTP keeps may end while a file comes by TFTP.
         let Some(transfer) = self.transfer.as_mut().filter(|_| !is_of_stream) else {
-            return match self.client.handle(input, world) {
-                Progress::Going => Progress::Going,
-                Progress::Failed(finding) => Progress::Failed(finding),
-                Progress::Done(Answer {
-                    url, fetched, kind, ..
-                }) => Progress::Done(Loaded { url, fetched, kind }),
-            };
+            return self.client.handle(input, world).map(|answer| Loaded {
+                url: answer.url,
+                fetched: answer.fetched,
+                kind: answer.kind,
+            });
         };
-        let fetched = match transfer.0.handle(input, world) {
-            Progress::Going => return Progress::Going,
-            Progress::Done(fetched) => Ok(fetched),
-            Progress::Failed(finding) => Err(finding),
-        };
-        match (self.transfer.take(), fetched) {
-            (Some(transfer), Ok(fetched)) => Progress::Done(Loaded {
-                url: transfer.1,
-                fetched,
-                kind: None,
-            }),
-            (_, Err(finding)) => Progress::Failed(finding),
-            (None, Ok(_)) => Progress::Going,
+        let progress = transfer.0.handle(input, world);
+        if matches!(progress, Progress::Going) {
+            return Progress::Going;
         }
+        let Some(transfer) = self.transfer.take() else {
+            return Progress::Going;
+        };
+        progress.map(|fetched| Loaded {
+            url: transfer.1,
+            fetched,
+            kind: None,
+        })
     }
 
     fn deadline(&self) -> Option<Instant> {

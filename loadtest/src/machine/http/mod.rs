@@ -154,7 +154,7 @@ impl Client {
             connection.close(world);
         }
         if head.is_success() {
-            return success(work.request, head, body, world);
+            return success(work.request, *head, body, world);
         }
         let then = if let (300..=399, Some(location)) = (head.status, &head.location) {
             self.redirect(work, location, world)

@@ -39,7 +39,7 @@ pub(super) enum State {
     /// It is sent, and so much of the head is there.
     Asked(Vec<u8>),
     /// The body comes.
-    Reading(Head, Framing, Body),
+    Reading(Box<Head>, Framing, Body),
     /// The server wants to be asked later.
     Later,
 }
@@ -141,7 +141,7 @@ impl Work {
         } else {
             Body::new(Keep::Discard, Verify::Length)
         };
-        self.state = State::Reading(head, framing, body);
+        self.state = State::Reading(Box::new(head), framing, body);
         Ok(())
     }
 

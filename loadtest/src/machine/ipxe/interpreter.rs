@@ -126,7 +126,7 @@ impl Interpreter {
             Err(finding) => {
                 world.note(Way::Itself, || format!("failed: {finding}"));
                 // Scripts try names that servers need not have.
-                let is_absent = matches!(finding.code.name(), "http.status" | "tftp.not-found");
+                let is_absent = matches!(finding.code, Code::HttpStatus | Code::TftpNotFound);
                 if is_booted || !is_absent {
                     self.missing(Some(finding.clone()), world);
                 }
