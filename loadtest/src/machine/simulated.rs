@@ -361,10 +361,10 @@ pub(crate) struct Tftp {
     pub(crate) plain: bool,
     /// Makes another OACK of it.
     pub(crate) oack: fn(Vec<u8>) -> Vec<u8>,
-    transfers: BTreeMap<u16, Sending>,
+    pub(crate) transfers: BTreeMap<u16, Sending>,
 }
 
-struct Sending {
+pub(crate) struct Sending {
     file: Vec<u8>,
     block: usize,
     window: usize,
@@ -386,8 +386,17 @@ impl Tftp {
         }
     }
 
-    pub(crate) fn answer(&mut self, socket: u16, packet: &[u8], now: Duration) -> Vec<Packet> {
-        let from = SocketAddrV4::new(SERVER, 50_000 + socket);
+    pub(crate) fn answer(
+        &mut self,
+        socket: u16,
+        to: SocketAddrV4,
+        packet: &[u8],
+        now: Duration,
+    ) -> Vec<Packet> {
+        let from = SocketAddrV4::new(*to.ip(), 50_000 + socket);
+        if to.port() != 69 && to != from {
+            return Vec::new();
+        }
         let replies = match packet {
             [0, 1, request @ ..] => self.open(socket, request),
             [0, 4, high, low] => {
@@ -485,7 +494,7 @@ pub(crate) fn server(
             .map(|reply| Packet::Datagram(*socket, reply.from, reply.bytes(request)))
             .into_iter()
             .collect(),
-        Sent::Datagram(socket, _, packet) => tftp.answer(*socket, packet, now),
+        Sent::Datagram(socket, to, packet) => tftp.answer(*socket, *to, packet, now),
     })
 }
 

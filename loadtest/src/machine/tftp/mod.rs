@@ -334,7 +334,7 @@ impl Transfer {
         number: u16,
         world: &mut World<'_>,
     ) -> Progress<Fetched> {
-        let ahead = number.wrapping_sub(self.last) < 0x8000;
+        let ahead = number.wrapping_sub(self.last.wrapping_add(1)) < 0x8000;
         if ahead {
             self.seen.loss = true;
             if self.last == u16::MAX && number == 1 {
