@@ -3,6 +3,7 @@
 mod screen;
 
 use std::io::{self, Stderr, Write, stderr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ratatui::Terminal;
@@ -16,6 +17,9 @@ use ratatui::crossterm::terminal::{
 
 use super::pace::Pace;
 use crate::report::Snapshot;
+
+/// Whether the terminal is to be given back.
+static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// A terminal that is ours until this is dropped.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ impl Live {
             give_back();
             before(info);
         }));
+        TAKEN.store(true, Ordering::Relaxed);
         enable_raw_mode()?;
         let taken = execute!(stderr(), EnterAlternateScreen)
             .and_then(|()| Terminal::new(CrosstermBackend::new(stderr())));
@@ -81,8 +86,12 @@ fn ends(key: KeyEvent) -> bool {
     key.code == KeyCode::Char('q') || (control && key.code == KeyCode::Char('c'))
 }
 
-/// Nothing can be done if that fails: there is no terminal to say so on.
+/// Once: a second time the cursor would go back to where it was at first, and what a panic said
+/// would be written over. Nothing can be done if it fails, there is no terminal to say so on.
 fn give_back() {
+    if !TAKEN.swap(false, Ordering::Relaxed) {
+        return;
+    }
     let _ = disable_raw_mode();
     let _ = execute!(stderr(), LeaveAlternateScreen, Show);
     let _ = stderr().flush();
