@@ -97,14 +97,16 @@ codes! {
     DhcpNoAck = "dhcp.no-ack",
     /// A DHCP server acknowledged another address than it was asked for.
     DhcpOtherAddress = "dhcp.other-address",
-    /// A DHCP server refused what it had offered.
+    /// A DHCP server refused what it had offered: it forgot its offer, or another server leases
+    /// the same addresses.
     DhcpNak = "dhcp.nak",
     /// The next server is no private address: this program lets no storm loose there.
     DhcpForeignServer = "dhcp.foreign-server",
     /// Port 4011 is silent, where the offer (option 60 without what to boot) sent the machine:
     /// real firmware shows PXE-E55 or PXE-E16.
     PxeSilent = "pxe.silent",
-    /// Port 4011 answered without a boot file.
+    /// Port 4011 answered without a boot file: does the server know one for the machine's
+    /// architecture?
     PxeNoFile = "pxe.no-file",
     /// The answer of port 4011 came from another address or port: firmware drops it.
     PxeWrongSource = "pxe.wrong-source",
@@ -116,7 +118,7 @@ codes! {
     /// The TFTP server fell silent, or never answered: is its port open, and its range of data
     /// ports?
     TftpSilent = "tftp.silent",
-    /// Nobody listens on the TFTP server's port.
+    /// Nobody listens on the TFTP server's port: is the server up, and is `[ports] tftp` its port?
     TftpClosed = "tftp.closed",
     /// ERROR 1: the TFTP server does not have the file.
     TftpNotFound = "tftp.not-found",
@@ -133,7 +135,7 @@ codes! {
     /// The server took none of the options and went on with blocks of 512 bytes, one by one, which
     /// is slow.
     TftpNoOack = "tftp.no-oack",
-    /// A block longer than agreed on.
+    /// A block longer than agreed on: firmware has no room for it and drops the transfer.
     TftpLongBlock = "tftp.long-block",
     /// The file has more bytes than the OACK's tsize said: UEFI fails, since it took no more room.
     TftpLongerThanTold = "tftp.longer-than-told",

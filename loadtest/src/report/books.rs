@@ -41,7 +41,19 @@ pub(crate) struct Books {
     latest: finds::Recent,
     load: Load,
     series: Series,
+    moving: Moving,
 }
+
+/// The time in which bytes of files came.
+#[derive(Debug, Default)]
+struct Moving {
+    time: Duration,
+    last: Option<Duration>,
+}
+
+/// So much of a time without any byte counts: menus wait, and so do the last bytes of a ramp for
+/// the next machine.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Not reached.
 const NEVER: u32 = u32::MAX;
@@ -53,8 +65,11 @@ struct Record {
     state: State,
     /// When it was switched on, in milliseconds since the storm began, as are all here.
     started: u32,
-    first_byte: u32,
-    last_byte: u32,
+    /// The first byte of the file that is under way; [`NEVER`] between files.
+    file: u32,
+    /// Of its largest file, and bytes a second of that.
+    largest: u64,
+    rate: f64,
     /// After `started`; [`NEVER`] for phases that it has not reached.
     reached: [u32; Phase::ALL.len()],
     /// Of this boot, and of those before.
@@ -92,6 +107,7 @@ impl Books {
             latest: finds::Recent::default(),
             load: Load::default(),
             series: Series::default(),
+            moving: Moving::default(),
         }
     }
 
@@ -104,14 +120,19 @@ impl Books {
             Event::Received(over, bytes) => {
                 *self.bytes.of(over) += bytes;
                 self.series.at(elapsed).bytes(over, bytes);
+                self.moving.add(elapsed);
                 if let Some(record) = self.record(who) {
-                    record.received(bytes, millis(elapsed));
+                    record.bytes += bytes;
+                    record.file = record.file.min(millis(elapsed));
                 }
             }
             Event::Resent(over) => *self.resent.of(over) += 1,
             Event::Handshake { resumed: false } => self.handshakes.full += 1,
             Event::Handshake { resumed: true } => self.handshakes.resumed += 1,
             Event::Fetched(file) => {
+                if let Some(record) = self.record(who) {
+                    record.fetched(file.bytes, millis(elapsed));
+                }
                 if let Some(other) = self.files.add(file) {
                     self.found(who, other, trace, elapsed);
                 }
@@ -160,6 +181,7 @@ impl Books {
         if let Some(evidence) = load::bottleneck(&cpu, elapsed) {
             self.harness(Finding::new(Code::HarnessBottleneck, evidence), now);
         }
+        let moving = u64::try_from(self.moving.time.as_millis()).unwrap_or(u64::MAX);
         let records: Vec<&Record> = self.machines.iter().flatten().collect();
         let mut profiles: BTreeMap<Profile, Vec<&Record>> = BTreeMap::new();
         for record in &records {
@@ -176,7 +198,7 @@ impl Books {
             seconds: seconds_of(elapsed),
             all: group(&records),
             bytes_by_transport: self.bytes,
-            bytes_per_s: bytes_per_second(&records),
+            bytes_per_s: per_second(self.bytes.sum(), moving),
             resent: self.resent,
             handshakes: self.handshakes,
             files: self.files.close(),
@@ -285,8 +307,9 @@ impl Record {
             profile,
             state: State::UnderWay,
             started,
-            first_byte: NEVER,
-            last_byte: 0,
+            file: NEVER,
+            largest: 0,
+            rate: 0.0,
             reached: [NEVER; Phase::ALL.len()],
             bytes: 0,
             earlier: 0,
@@ -294,17 +317,22 @@ impl Record {
         }
     }
 
-    fn received(&mut self, bytes: u64, at: u32) {
-        self.bytes += bytes;
-        self.first_byte = self.first_byte.min(at);
-        self.last_byte = at;
+    fn fetched(&mut self, bytes: u64, at: u32) {
+        let begun = std::mem::replace(&mut self.file, NEVER);
+        if bytes > self.largest && begun != NEVER {
+            self.largest = bytes;
+            self.rate = per_second(bytes, at.saturating_sub(begun).into());
+        }
     }
+}
 
-    /// Bytes a second from its first byte to its last, of a machine that booted with some.
-    fn rate(&self) -> Option<f64> {
-        let fetched = self.state == State::Booted && self.bytes > 0;
-        let millis = self.last_byte.saturating_sub(self.first_byte).max(1);
-        fetched.then(|| self.bytes as f64 / f64::from(millis) * 1e3)
+impl Moving {
+    fn add(&mut self, at: Duration) {
+        let gap = self
+            .last
+            .map_or(Duration::ZERO, |last| at.saturating_sub(last));
+        self.time += gap.min(PAUSE);
+        self.last = Some(at);
     }
 }
 
@@ -321,7 +349,10 @@ fn group(records: &[&Record]) -> Group {
             State::Failed => &mut machines.failed,
         } += 1;
     }
-    let rates: Vec<f64> = records.iter().filter_map(|record| record.rate()).collect();
+    let fetched = records
+        .iter()
+        .filter(|record| record.state == State::Booted && record.largest > 0);
+    let rates: Vec<f64> = fetched.map(|record| record.rate).collect();
     let phases = Phase::ALL.into_iter().filter_map(|phase| {
         let reached = records.iter().map(|record| record.reached[phase as usize]);
         let times = Times::of(reached.filter(|millis| *millis != NEVER).collect())?;
@@ -338,16 +369,8 @@ fn group(records: &[&Record]) -> Group {
     }
 }
 
-/// All bytes over the time from the first byte of any machine to the last of any.
-fn bytes_per_second(records: &[&Record]) -> f64 {
-    let fetched = records.iter().filter(|record| record.bytes > 0);
-    let bytes: u64 = fetched.clone().map(|record| record.bytes).sum();
-    let first = fetched.clone().map(|record| record.first_byte).min();
-    let last = fetched.map(|record| record.last_byte).max();
-    match first.zip(last) {
-        Some((first, last)) => rounded(bytes as f64 / f64::from((last - first).max(1)) * 1e3, 1.0),
-        None => 0.0,
-    }
+fn per_second(bytes: u64, millis: u64) -> f64 {
+    rounded(bytes as f64 / millis.max(1) as f64 * 1e3, 1.0)
 }
 
 fn millis(elapsed: Duration) -> u32 {

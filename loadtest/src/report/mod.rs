@@ -55,7 +55,8 @@ pub(crate) struct Report {
     pub(crate) all: Group,
     /// Bytes of files, by what carried them.
     pub(crate) bytes_by_transport: Counts,
-    /// Bytes of files a second, from the first byte of any machine to the last.
+    /// Bytes of files a second while any came: of a time without bytes only its first second
+    /// counts.
     pub(crate) bytes_per_s: f64,
     /// Packets and requests that were repeated for want of an answer.
     pub(crate) resent: Counts,
@@ -117,8 +118,8 @@ pub(crate) struct Group {
     pub(crate) machines: Machines,
     /// Bytes of files that they got, also those of boots that were cut short.
     pub(crate) bytes: u64,
-    /// Jain's index over the rates of those that booted, each from its first byte to its last:
-    /// 1 when all got the same, 1/n when one got everything.
+    /// Jain's index over the rates at which those that booted got their largest file, from its
+    /// first byte to its last: 1 when all got the same, 1/n when one got everything.
     pub(crate) jain: Option<f64>,
     /// From the power button to each phase; of machines that were switched on again, the last
     /// time.
