@@ -312,6 +312,6 @@ impl Machine {
 }
 
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;

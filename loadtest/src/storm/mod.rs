@@ -170,3 +170,6 @@ impl Default for OwnPorts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

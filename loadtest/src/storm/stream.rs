@@ -265,4 +265,4 @@ fn text(what: &str, error: Errno) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -154,8 +154,14 @@ impl Crowd {
             Some(name) => Some(self.tls.connection(&mut place.tls, name)?),
             None => None,
         };
-        let refused = |error| stream::refused(to, error);
-        let stream = Stream::open(place.machine.address(), to, tls).map_err(refused)?;
+        let own = SocketAddrV4::new(place.machine.address(), 0);
+        let refused = |error| match error {
+            Errno::ADDRNOTAVAIL | Errno::MFILE => {
+                format!("connect: {}", sockets::explain(&error, own))
+            }
+            _ => stream::refused(to, error),
+        };
+        let stream = Stream::open(*own.ip(), to, tls).map_err(refused)?;
         self.generation = self.generation.wrapping_add(1) & GENERATION;
         let token = Token::Stream(index, self.generation);
         epoll::add(&self.epoll, stream.as_fd(), token.into(), EventFlags::OUT).map_err(refused)?;

@@ -30,8 +30,8 @@ use crate::tls::{self, Tls};
 const ROOM: usize = 1 << 20;
 /// Sockets that one machine may have open: datagrams of each kind, a stream.
 const SOCKETS: usize = 4;
-/// Files that this program has open beside machines' sockets.
-const OTHER_FILES: usize = 64;
+/// Files that this program has open beside machines' sockets: relays, files that it writes.
+const OTHER_FILES: usize = 128;
 /// Machines are numbered by hardware addresses with three bytes of their own.
 const MACHINES_MAX: usize = 1 << 24;
 
@@ -124,7 +124,7 @@ impl Crowd {
             machines < MACHINES_MAX,
             "{machines} machines are more than there are hardware addresses for"
         );
-        raise_file_limit(u32::try_from(machines * SOCKETS + OTHER_FILES)?)?;
+        allow_files(machines)?;
         own_addresses(&setup.plan, machines)?;
         let link = OpenLink::open(&setup)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -337,6 +337,14 @@ impl TlsOffer {
         };
         Tls::new(config, name).map_err(|error| format!("tls: {error:#}"))
     }
+}
+
+/// Makes room for all sockets that machines might have open at a time, or as many as may be; one
+/// each there has to be.
+fn allow_files(machines: usize) -> anyhow::Result<()> {
+    let allow = |sockets| raise_file_limit(u32::try_from(machines * sockets + OTHER_FILES)?);
+    let more = (2..=SOCKETS).rev().any(|sockets| allow(sockets).is_ok());
+    if more { Ok(()) } else { allow(1) }
 }
 
 /// Looks whether machines can have their addresses on this host.

@@ -174,18 +174,20 @@ fn a_power_cut_is_a_reset_and_a_goodbye_is_none() {
 
 #[test]
 fn a_reset_breaks_a_paused_stream_too() {
-    let (address, thread) = server(1, |stream| {
+    let (address, thread) = server(1, |mut stream| {
+        stream.read_exact(&mut [0]).unwrap();
         sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
     });
     let (mut stream, _) = connected(address, None);
     stream.pause(true);
+    stream.write(&[0]).unwrap();
     let reason = follow(&mut stream, |_| false).unwrap_err();
     assert!(reason.starts_with("broken off: "), "{reason}");
     thread.join().unwrap();
 }
 
 /// A server with a certificate for 127.0.0.1, and its CA in a file.
-fn secure() -> (Arc<ServerConfig>, tempfile::NamedTempFile) {
+pub(in crate::storm) fn secure() -> (Arc<ServerConfig>, tempfile::NamedTempFile) {
     let key = rcgen::KeyPair::generate().unwrap();
     let parameters = rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
     let certificate = parameters.self_signed(&key).unwrap();
