@@ -291,7 +291,7 @@ pub(crate) struct Snapshot {
     pub(crate) failures: Vec<(Code, u64)>,
     /// Deviations, by what; most first.
     pub(crate) findings: Vec<(Code, u64)>,
-    /// The last findings and failures, newest last.
+    /// The kinds of findings and failures that came last, newest last.
     pub(crate) latest: Vec<Latest>,
     /// This program's processor time, in seconds.
     pub(crate) own_cpu: f64,
@@ -299,7 +299,7 @@ pub(crate) struct Snapshot {
     pub(crate) server_cpu: Option<f64>,
 }
 
-/// A finding or failure as it came; the same one again and again is one.
+/// The newest finding or failure of its kind.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Latest {
     /// Seconds since the storm began.
@@ -312,7 +312,7 @@ pub(crate) struct Latest {
     pub(crate) mac: String,
     /// What was seen.
     pub(crate) evidence: String,
-    /// How many came in a row.
+    /// How many of the kind came so far.
     pub(crate) times: u64,
 }
 

@@ -9,7 +9,7 @@ use crate::finding::{Code, Finding};
 use crate::machine::identity::Identity;
 use crate::machine::trace::Trace;
 
-/// Findings that the live view may show.
+/// Kinds of findings that the live view may show.
 const RECENT_MAX: usize = 12;
 
 /// Findings, or failures.
@@ -29,7 +29,7 @@ pub(super) struct Seen<'a> {
     elapsed: Duration,
 }
 
-/// The last findings and failures, newest last.
+/// The last kinds of findings and failures, newest last, with the newest of each.
 #[derive(Debug, Default)]
 pub(super) struct Recent(VecDeque<Latest>);
 
@@ -116,12 +116,9 @@ impl Recent {
         failure: bool,
         elapsed: Duration,
     ) {
-        let last = self.0.back_mut();
-        if let Some(last) = last.filter(|last| (last.code, last.failure) == (finding.code, failure))
-        {
-            last.times += 1;
-            return;
-        }
+        let same = |latest: &Latest| (latest.code, latest.failure) == (finding.code, failure);
+        let before = self.0.iter().position(same);
+        let before = before.and_then(|place| self.0.remove(place));
         if self.0.len() == RECENT_MAX {
             self.0.pop_front();
         }
@@ -131,7 +128,7 @@ impl Recent {
             failure,
             mac: who.mac.to_string(),
             evidence: finding.evidence.clone(),
-            times: 1,
+            times: before.map_or(0, |latest| latest.times) + 1,
         });
     }
 

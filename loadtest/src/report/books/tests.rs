@@ -142,6 +142,26 @@ fn findings_of_many_machines_are_one() {
 }
 
 #[test]
+fn the_newest_of_each_kind_is_shown_in_the_order_they_came() {
+    let mut played = Played::new(3);
+    for index in 0..6 {
+        let who = Identity::new(index % 3, BIOS);
+        let code = [Code::ScriptHtml, Code::DhcpSilent][index as usize % 2];
+        let finding = Finding::new(code, index.to_string());
+        played.at(u64::from(index), &who, Event::Deviation(finding));
+    }
+    let latest = played.books.snapshot(played.begun).latest;
+    let told: Vec<_> = latest
+        .iter()
+        .map(|latest| (latest.code, latest.evidence.as_str(), latest.times))
+        .collect();
+    assert_eq!(
+        told,
+        [(Code::ScriptHtml, "4", 3), (Code::DhcpSilent, "5", 3)]
+    );
+}
+
+#[test]
 fn a_harness_that_was_too_slow_says_so_itself() {
     let mut played = Played::new(1);
     let own = Duration::from_secs(5);

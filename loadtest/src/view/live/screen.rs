@@ -211,7 +211,8 @@ fn latest(frame: &mut Frame<'_>, snapshot: &Snapshot, area: Rect) {
         ])
     });
     let findings: u64 = snapshot.findings.iter().map(|(_, number)| number).sum();
-    let block = Block::bordered().title(format!("Last of {} findings", count(findings)));
+    let block =
+        Block::bordered().title(format!("{} findings, the last kinds last", count(findings)));
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).block(block), area);
 }
 
