@@ -411,13 +411,6 @@ impl Counts {
     }
 }
 
-impl Machines {
-    /// Those that are where the server wanted them: booted, or at their own disk.
-    pub(crate) const fn through(&self) -> u32 {
-        self.booted + self.local_disk
-    }
-}
-
 impl End {
     /// For people.
     pub(crate) const fn words(self) -> &'static str {
