@@ -51,7 +51,7 @@ pub(crate) struct Outside {
     /// The server's process on this host: what it costs is told beside what this program costs
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
-    /// Play it although [link], [flood] and [restart] are only done by `bootstorm-load lab`
+    /// Play it although `[link]`, `[flood]` and `[restart]` are only done by `bootstorm-load lab`
     #[arg(long)]
     as_is: bool,
 }

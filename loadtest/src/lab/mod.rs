@@ -62,7 +62,7 @@ pub(crate) struct Wanted {
 
 /// Plays a scenario against a server that this program starts, in a network of their own.
 ///
-/// The network is made of namespaces, with the rates and losses of the scenario's [link], and is
+/// The network is made of namespaces, with the rates and losses of the scenario's `[link]`, and is
 /// gone when this ends. It takes root, or a kernel that lets users make namespaces.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
