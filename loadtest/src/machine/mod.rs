@@ -50,6 +50,8 @@ pub(crate) struct Machine {
     still: Duration,
     /// Its trouble has come.
     troubled: bool,
+    /// Boots that failed, after which it began again.
+    failures: u32,
     /// Bytes of files since the storm began.
     received: u64,
     nuisance: Option<Box<Nuisance>>,
@@ -66,6 +68,9 @@ enum Power {
     /// It is through.
     Ended,
 }
+
+/// What firmware takes from one try to the next.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// It stands still, and its clock too.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +93,7 @@ impl Machine {
             pause: None,
             still: Duration::ZERO,
             troubled: false,
+            failures: 0,
             received: 0,
             nuisance: Nuisance::of(behaviour.trouble),
         }
@@ -116,7 +122,7 @@ impl Machine {
             Power::Away(until) => self.power = Power::Away(until),
             Power::On { since, .. } if now >= since + self.plan.patience => {
                 let finding = self.impatient();
-                self.fail(finding, now, out);
+                self.power = self.fail(finding, now, out);
             }
             Power::On { since, mut walk } => {
                 let end = self.boot(&mut walk, input, now, out);
@@ -181,10 +187,7 @@ impl Machine {
         self.annoy(begin, out);
         match progress {
             Progress::Done(outcome) => Some(self.finish(outcome, now, out)),
-            Progress::Failed(finding) => {
-                self.fail(finding, now, out);
-                Some(Power::Ended)
-            }
+            Progress::Failed(finding) => Some(self.fail(finding, now, out)),
             Progress::Going if self.is_far_enough() => {
                 self.step(now, out, |world| world.reached(Phase::Booted));
                 Some(self.finish(Outcome::Booted, now, out))
@@ -286,11 +289,17 @@ impl Machine {
         Power::Ended
     }
 
-    fn fail(&mut self, finding: Finding, now: Instant, out: &mut Vec<Output>) {
+    fn fail(&mut self, finding: Finding, now: Instant, out: &mut Vec<Output>) -> Power {
         self.trace
             .note(now, Way::Itself, || format!("failed: {finding}"));
         out.push(Output::PowerOff);
+        self.failures += 1;
+        if self.failures < self.plan.tries {
+            out.push(Output::Event(Event::Deviation(finding)));
+            return Power::Away(now + AGAIN);
+        }
         out.push(Output::Event(Event::Ended(Outcome::Failed(finding))));
+        Power::Ended
     }
 
     fn impatient(&self) -> Finding {

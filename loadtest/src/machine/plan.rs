@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) timing: Timing,
     /// A machine that has not booted so long after it was switched on has failed.
     pub(crate) patience: Duration,
+    /// How often its firmware tries to boot: after a boot that failed it begins again.
+    pub(crate) tries: u32,
     /// What is checked of every file.
     pub(crate) verify: Verify,
     /// SHA-256 of files, by the end of their URL or path.

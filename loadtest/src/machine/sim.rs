@@ -224,6 +224,7 @@ fn plan() -> Plan {
         verify: Verify::Sha256,
         expected: Vec::new(),
         hosts: BTreeMap::from([("boot.example".to_owned(), SERVER)]),
+        tries: 1,
         reports: true,
     }
 }

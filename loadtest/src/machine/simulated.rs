@@ -33,6 +33,7 @@ pub(crate) fn plan() -> Plan {
         timing: Timing::Prompt,
         until: Phase::Booted,
         patience: Duration::from_secs(600),
+        tries: 1,
         verify: Verify::Sha256,
         expected: Vec::new(),
         hosts: BTreeMap::new(),

@@ -249,6 +249,37 @@ fn patience_ends_a_boot() {
     assert_eq!(lab.events.last().unwrap().0.as_secs(), 5);
 }
 
+#[test]
+fn firmware_that_tries_again_begins_from_the_start() {
+    let program = noise(20_000);
+    let mut tftp = Tftp::new(&[("snponly.efi", &program)]);
+    // Away for the first boot, as a server that is killed.
+    let answer: simulated::Answer = Box::new(move |sent, now| match sent {
+        Sent::Broadcast(request) => good_offers(request),
+        Sent::Datagram(socket, to, request) if to.port() == 4011 => {
+            let reply = good_binl(request);
+            vec![simulated::Packet::Datagram(
+                *socket,
+                reply.from,
+                reply.bytes(request),
+            )]
+        }
+        Sent::Datagram(..) if now < Duration::from_secs(29) => Vec::new(),
+        Sent::Datagram(socket, to, packet) => tftp.answer(*socket, *to, packet, now),
+    });
+    let plan = Plan {
+        tries: 2,
+        ..until(Phase::Program)
+    };
+    let lab = Lab::new(Profile::Uefi, plan, Behaviour::default(), answer).run();
+    assert_eq!(lab.outcome(), &Outcome::Booted, "{:#?}", lab.trace());
+    assert_eq!(lab.findings(), [Code::TftpSilent]);
+    let begun = lab.events.iter();
+    let begun = begun.filter(|(_, event)| *event == Event::PoweredOn);
+    assert_eq!((begun.count(), lab.files().len()), (2, 1));
+    assert!(lab.others.contains(&Output::PowerOff));
+}
+
 /// What one of ten thousand machines costs beside its sockets and its trace.
 #[test]
 fn a_machine_is_small() {

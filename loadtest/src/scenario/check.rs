@@ -29,6 +29,9 @@ const MTUS: std::ops::RangeInclusive<u16> = 576..=9000;
 #[derive(Debug, Default)]
 struct Notes(Vec<Problem>);
 
+/// Boots that firmware may begin.
+const TRIES_MAX: u32 = 100;
+
 impl Notes {
     /// Notes a problem unless all is well.
     fn ensure(&mut self, well: bool, key: &str, text: impl FnOnce() -> String) {
@@ -232,6 +235,10 @@ impl Scenario {
         }
         let Span(patience) = self.boot.patience;
         notes.time("boot.patience", patience);
+        let tries = self.boot.tries;
+        notes.ensure((1..=TRIES_MAX).contains(&tries), "boot.tries", || {
+            format!("{tries} tries: from 1 to {TRIES_MAX}")
+        });
         if notes.0.is_empty() {
             let last = self.arrival.last(self.machines);
             notes.ensure(last <= LONGEST, "arrival", || {

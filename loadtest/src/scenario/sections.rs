@@ -150,6 +150,8 @@ pub(crate) struct Boot {
     pub(crate) timing: Timing,
     /// A machine that has not booted so long after it was switched on has failed.
     pub(crate) patience: Span,
+    /// How often firmware tries to boot: after a boot that failed it begins again.
+    pub(crate) tries: u32,
     /// Machines that booted tell the server so, where its script asks for that.
     pub(crate) reports: bool,
     /// Addresses of the names that URLs may have.
@@ -165,6 +167,7 @@ impl Default for Boot {
             verify: Verify::default(),
             timing: Timing::default(),
             patience: Span(Duration::from_secs(120)),
+            tries: 1,
             reports: true,
             hosts: BTreeMap::new(),
             expect: BTreeMap::new(),

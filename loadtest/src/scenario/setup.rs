@@ -113,6 +113,7 @@ impl Scenario {
             },
             timing: self.boot.timing,
             patience: self.boot.patience.0,
+            tries: self.boot.tries,
             verify: self.boot.verify,
             expected: expected.collect(),
             hosts: self.boot.hosts.clone(),

@@ -485,6 +485,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "[boot]\npatience = \"0s\"\n[link]",
         "not between 1ms and 1d",
     ),
+    ("[link]", "[boot]\ntries = 0\n[link]", "from 1 to 100"),
     (
         "[link]",
         "[boot]\nuntil = \"kernel\"\n[link]",

@@ -52,6 +52,7 @@ fn setup(server: &Server, profiles: &[Profile], machines: u32) -> Setup {
         }),
         timing: Timing::Prompt,
         until: Phase::Booted,
+        tries: 1,
         patience: Duration::from_secs(60),
         verify: Verify::Sha256,
         expected: Vec::new(),
