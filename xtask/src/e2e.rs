@@ -127,7 +127,7 @@ pub(crate) fn boot(selected: &[&'static Case], programs: Programs, keep: bool) -
         Some(file) => file.canonicalize()?,
         None => workspace::build_server()?,
     };
-    let simulated = |case: &&Case| matches!(case.subject, Subject::Flood(_));
+    let simulated = |case: &&Case| matches!(case.subject, Subject::Flood(_) | Subject::Storm(_));
     let load = match programs.load {
         Some(file) => Some(file.canonicalize()?),
         None if selected.iter().any(simulated) => {

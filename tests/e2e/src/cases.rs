@@ -59,6 +59,20 @@ pub enum Subject {
     Forests,
     /// A Windows image alone, booted by TFTP. The case says the firmware.
     Windows,
+    /// Simulated machines in a lab of their own. Nothing else that the case says means something.
+    Storm(Storm),
+}
+
+/// A scenario of loadtest/scenarios, smaller than there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Storm {
+    /// The file's name without `.toml`.
+    pub scenario: &'static str,
+    /// How many machines.
+    pub machines: u32,
+    /// Bytes of the image that each of them loads; none where dnsmasq is the server, which hands
+    /// out boot programs alone.
+    pub image: Option<u64>,
 }
 
 /// Network boot programs and where they are from.
@@ -80,7 +94,7 @@ pub enum Ending {
 }
 
 /// Cases of every CI run; the others run with `--all`.
-pub const FIRST: usize = 9;
+pub const FIRST: usize = 14;
 
 const BASE: Case = Case {
     name: "",
@@ -105,9 +119,23 @@ const BASE: Case = Case {
 const FLOOD: Case = Case {
     about: "50 machines boot beside 200,000 frames a second, with XDP",
     subject: Subject::Flood(Xdp::Native),
-    config: Some("[classifier.classes]\nfirmware = \"1000/s\"\nipxe = \"1000/s\"\n"),
+    config: Some(
+        "[boot]\nmenu_timeout = 1\n\n[classifier.classes]\nfirmware = \"1000/s\"\nipxe = \"1000/s\"\n",
+    ),
     ..BASE
 };
+
+/// A storm that a server built for tests gets through in some seconds.
+const fn storm(scenario: &'static str, machines: u32, image: Option<u64>) -> Case {
+    Case {
+        subject: Subject::Storm(Storm {
+            scenario,
+            machines,
+            image,
+        }),
+        ..BASE
+    }
+}
 
 const HTTPS_BOOT: Case = Case {
     about: "UEFI HTTPS Boot, CA enrolled -> iPXE -> Linux",
@@ -201,6 +229,31 @@ pub const ALL: &[Case] = &[
         about: "the same with the limits in user space",
         subject: Subject::Flood(Xdp::Off),
         ..FLOOD
+    },
+    Case {
+        name: "storm-cold",
+        about: "100 simulated machines at once, BIOS and UEFI, 20 MB each",
+        ..storm("cold_storm", 100, Some(20_000_000))
+    },
+    Case {
+        name: "storm-mixed",
+        about: "simulated machines of every kind of firmware, Windows among them",
+        ..storm("mixed_firmware", 22, Some(5_000_000))
+    },
+    Case {
+        name: "storm-tls",
+        about: "simulated machines over HTTPS, which take their sessions up again",
+        ..storm("tls_resume", 20, Some(5_000_000))
+    },
+    Case {
+        name: "storm-restart",
+        about: "the server is killed under simulated machines and started again",
+        ..storm("restart", 40, Some(5_000_000))
+    },
+    Case {
+        name: "storm-dnsmasq",
+        about: "simulated BIOS and UEFI machines against dnsmasq: what they do is right",
+        ..storm("dnsmasq", 10, None)
     },
     Case {
         name: "two-forests",
@@ -315,14 +368,14 @@ pub const MEASURED: &[Case] = &[
     Case {
         name: "flood-xdp-defaults",
         about: "with XDP and without configured rates: for a server as it is released",
-        config: None,
+        config: Some("[boot]\nmenu_timeout = 1\n"),
         ..FLOOD
     },
     Case {
         name: "flood-user-defaults",
         about: "the same with the limits in user space",
         subject: Subject::Flood(Xdp::Off),
-        config: None,
+        config: Some("[boot]\nmenu_timeout = 1\n"),
         ..FLOOD
     },
 ];

@@ -6,7 +6,6 @@
 //! sent is part of the result.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::command;
-use crate::lab::{Lab, Lan, Node, SERVER, STORM};
+use crate::lab::{Lab, Lan, Node};
 use crate::process::Running;
 use crate::server::{Server, Setup};
 use crate::stop;
@@ -25,8 +24,10 @@ const MACHINES: u64 = 50;
 const RATE: u64 = 200_000;
 /// Less is no flood, and the case fails: what it would show is not what it says.
 const RATE_MIN: f64 = 100_000.0;
-/// Firmware gives up after 60 s, and a machine after its last step's repetitions.
-const PATIENCE: Duration = Duration::from_secs(75);
+/// In loadtest/scenarios.
+const SCENARIO: &str = "flood.toml";
+/// Longer than the machines of the scenario are patient.
+const PATIENCE: Duration = Duration::from_secs(140);
 /// The machine that boots last.
 const LAST: &str = "02:b5:70:00:00:31";
 /// How soon the server must know the machines that it booted.
@@ -149,25 +150,16 @@ impl Flood<'_> {
 
     /// Boots all machines to the end.
     fn boot(&self, lab: &Lab, name: &str) -> Result<Storm> {
-        let scenario = self.folder.join("storm.toml");
-        let patience = PATIENCE.as_secs();
-        fs::write(
-            &scenario,
-            format!(
-                "server = \"{SERVER}\"\nrelay = \"{STORM}\"\nfirst_address = \"10.99.8.1\"\n\
-                 machines = {MACHINES}\nramp_ms = 5000\nfirmware = \"mixed\"\n\
-                 patience_s = {patience}\n"
-            ),
-        )?;
+        let scenario = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../loadtest/scenarios")
+            .join(SCENARIO);
         let mut command = lab.command(Node::Storm, "nice");
-        command
-            .args(FIRST)
-            .arg(self.load)
-            .arg("--json")
-            .arg(&scenario);
+        command.args(FIRST).arg(self.load).arg(&scenario);
+        // The flood is sent from here, beside the second of two storms.
+        command.args(["--json", "--as-is", "--machines"]);
+        command.arg(MACHINES.to_string());
         let mut storm = Running::start(name, self.folder, command)?;
-        let limit = PATIENCE + Duration::from_secs(15);
-        stop::wait_for("end of the simulated machines", limit, || storm.ended())?;
+        stop::wait_for("end of the simulated machines", PATIENCE, || storm.ended())?;
         Storm::read(&command::read(storm.stdout())?)
             .with_context(|| command::read(storm.stderr()).unwrap_or_default())
     }
@@ -225,11 +217,13 @@ impl Storm {
         let seconds = |phase: &str, figure: &str| {
             Duration::from_secs_f64(report["phases"][phase][figure].as_f64().unwrap_or(0.0))
         };
+        let failures = report["failures"].as_array().into_iter().flatten();
+        let named = failures.map(|failure| format!("{} × {}", failure["count"], failure["code"]));
         Ok(Self {
-            booted: report["phases"]["booted"]["count"].as_u64().unwrap_or(0),
-            slowest: seconds("booted", "max_s"),
-            offer: (seconds("offered", "p50_s"), seconds("offered", "p99_s")),
-            failures: report["failures"].to_string(),
+            booted: report["machines"]["booted"].as_u64().unwrap_or(0),
+            slowest: seconds("booted", "max"),
+            offer: (seconds("offered", "p50"), seconds("offered", "p99")),
+            failures: named.collect::<Vec<_>>().join(", "),
         })
     }
 
@@ -356,8 +350,9 @@ mod tests {
     fn a_storm_without_all_machines_is_an_error_with_its_reasons() {
         let report = |count: u64| {
             format!(
-                r#"{{"phases": {{"booted": {{"count": {count}, "max_s": 3.5}},
-                "offered": {{"p50_s": 0.002, "p99_s": 4.0}}}}, "failures": {{"no offer": 1}}}}"#
+                r#"{{"machines": {{"booted": {count}}}, "phases": {{"booted": {{"max": 3.5}},
+                "offered": {{"p50": 0.002, "p99": 4.0}}}},
+                "failures": [{{"code": "dhcp.silent", "count": 1}}]}}"#
             )
         };
         let all = Storm::read(&report(MACHINES)).unwrap();
@@ -365,7 +360,7 @@ mod tests {
         assert_eq!(all.slowest, Duration::from_millis(3500));
         assert_eq!(all.offer.1, Duration::from_secs(4));
         let error = Storm::read(&report(MACHINES - 1)).unwrap().check();
-        assert!(error.unwrap_err().to_string().contains("no offer"));
+        assert!(error.unwrap_err().to_string().contains("dhcp.silent"));
         assert!(Storm::read("").is_err());
     }
 }

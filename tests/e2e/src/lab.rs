@@ -6,8 +6,8 @@
 //!                    ├── near (bridge) ── taps of machines, 10.99.0.100 ... 200
 //!  server 10.99.0.2 ─┤
 //!  second 10.99.0.6 ─┤ another server under test (only where asked for)
-//!                    ├── storm 10.99.0.4 | 10.99.8.0/21, simulated machines (only where asked for)
-//!                    ├── flood 10.99.0.5, who means no good (only where asked for)
+//!                    ├── storm 10.99.0.4, .5 | 10.99.8.0/21, simulated machines (only where asked for)
+//!                    ├── flood 10.99.0.7, who means no good (only where asked for)
 //!                    └── relay 10.99.0.3 | 10.99.1.1 ── far (bridge) ── taps, 10.99.1.100 ... 200
 //! ```
 //!
@@ -34,8 +34,8 @@ pub const SERVER6: &str = "fd99::2";
 pub const DHCP_SERVER: &str = "10.99.0.1";
 /// Address of the host that runs the second server under test.
 pub const SECOND: &str = "10.99.0.6";
-/// The relay agent of the simulated machines.
-pub const STORM: &str = "10.99.0.4";
+/// The relay agents of the simulated machines, as loadtest/scenarios has them.
+pub const STORM: [&str; 2] = ["10.99.0.4", "10.99.0.5"];
 /// The relay as the far subnet sees it: giaddr of what it passes on.
 pub const RELAY: &str = "10.99.1.1";
 
@@ -201,14 +201,16 @@ impl Lab {
     /// # Errors
     /// What `ip` says.
     pub fn plug_storm(&self) -> Result<()> {
-        let address = format!("{STORM}/24");
-        self.plug(Node::Storm, "eth0", Subnet::Near, &[&address])?;
+        let addresses = STORM.map(|relay| format!("{relay}/24"));
+        let addresses = [addresses[0].as_str(), addresses[1].as_str()];
+        self.plug(Node::Storm, "eth0", Subnet::Near, &addresses)?;
         let (storm, server) = (self.namespace(Node::Storm), self.namespace(Node::Server));
         line(&format!(
             "ip -n {storm} route add local 10.99.8.0/21 dev lo"
         ))?;
         line(&format!(
-            "ip -n {server} route add 10.99.8.0/21 via {STORM}"
+            "ip -n {server} route add 10.99.8.0/21 via {}",
+            STORM[0]
         ))?;
         Ok(())
     }
@@ -227,7 +229,7 @@ impl Lab {
     /// # Errors
     /// What `ip` says.
     pub fn plug_flood(&self) -> Result<()> {
-        self.plug(Node::Flood, "eth0", Subnet::Near, &["10.99.0.5/24"])
+        self.plug(Node::Flood, "eth0", Subnet::Near, &["10.99.0.7/24"])
     }
 
     /// The Ethernet address of the server under test.

@@ -6,6 +6,7 @@
 //! lab       namespaces, bridges, DHCP, relay     qemu     machines with that firmware
 //! guest     kernel and initrd that print a marker
 //! flood     simulated machines beside a flood
+//! storm     simulated machines in a lab of their own
 //! forests   two servers on one network
 //! windows   a boot manager that fetches what its boot store names
 //! kernel_tls  a machine with server and clients inside
@@ -35,5 +36,6 @@ pub mod rom;
 pub mod run;
 pub mod server;
 pub mod stop;
+pub mod storm;
 pub mod suite;
 pub mod windows;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::capture::Capture;
-use crate::cases::{Case, Ending, Subject};
+use crate::cases::{self, Case, Ending, Subject};
 use crate::check::Evidence;
 use crate::enrol;
 use crate::flood::Flood;
@@ -22,6 +22,7 @@ use crate::qemu::{Hardware, Machine};
 use crate::rom;
 use crate::server::{Server, Setup};
 use crate::stop;
+use crate::storm::{self, Storm, Tools};
 use crate::suite::Shelf;
 use crate::windows::Windows;
 
@@ -142,6 +143,11 @@ fn boot(
             *versions = figures;
             Ok(time)
         }
+        Subject::Storm(storm) => {
+            let (time, figures) = play(storm, options, shelf, folder)?;
+            *versions = figures;
+            Ok(time)
+        }
         Subject::Forests => {
             let forests = Forests {
                 program: &options.server,
@@ -173,6 +179,34 @@ fn boot(
             *versions = format!("{}, {programs}", case.firmware.describe(shelf)?);
             boot_firmware(case, options, shelf, pictures, folder, &nonce)
         }
+    }
+}
+
+/// Gives the slowest boot, and what came of the storm.
+fn play(
+    storm: cases::Storm,
+    options: &Options,
+    shelf: &Shelf,
+    folder: &Path,
+) -> Result<(Duration, String)> {
+    let tools = Tools {
+        server: &options.server,
+        load: options.load.as_deref().context("no bootstorm-load")?,
+        shelf,
+    };
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../loadtest/scenarios");
+    let played = Storm {
+        scenario: scenarios.join(storm.scenario).with_extension("toml"),
+        machines: Some(storm.machines),
+        image: storm.image,
+    };
+    match storm.image {
+        Some(image) => {
+            let bytes = played.roster(tools.load)?.of_linux() * image;
+            let play = played.against_bootstorm(tools, folder)?;
+            storm::check(play, folder, bytes)
+        }
+        None => storm::check(played.against_dnsmasq(tools, folder)?, folder, 1),
     }
 }
 
