@@ -11,6 +11,7 @@ mod fixtures;
 mod fuzz;
 mod page;
 mod peers;
+mod storm;
 mod test;
 mod tidy;
 mod tools;
@@ -49,6 +50,8 @@ enum Task {
     Classifier(classifier::Arguments),
     /// Measure this server beside other TFTP and HTTP servers and say which limits hold
     Peers(peers::Arguments),
+    /// Play the scenarios of simulated machines against this server, in namespaces
+    Storm(storm::Arguments),
 }
 
 fn main() -> Result<ExitCode> {
@@ -62,5 +65,6 @@ fn main() -> Result<ExitCode> {
         Task::Fuzz(arguments) => fuzz::main(&arguments),
         Task::Classifier(arguments) => classifier::run(&arguments),
         Task::Peers(arguments) => peers::run(&arguments),
+        Task::Storm(arguments) => storm::run(&arguments),
     }
 }

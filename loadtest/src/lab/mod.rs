@@ -66,6 +66,8 @@ pub(crate) struct Wanted {
 /// gone when this ends. It takes root, or a kernel that lets users make namespaces.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+// Groups are named after their type, and `play::Options` is one already.
+#[group(id = "lab")]
 pub(crate) struct Options {
     #[command(flatten)]
     play: play::Options,
