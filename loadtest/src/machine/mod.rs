@@ -306,8 +306,10 @@ impl Machine {
         let phases = Phase::ALL.iter().rev();
         let got = phases.copied().find(|phase| self.life.has_reached(*phase));
         let got = got.map_or("nothing", Phase::name);
+        let last = self.trace.lines().last();
+        let last = last.map_or("", |(_, _, text)| text);
         let patience = self.plan.patience;
-        let evidence = format!("{got} was reached in {patience:?}, the boot was not over");
+        let evidence = format!("after {patience:?} it had reached {got:?}; at last: {last}");
         Finding::new(Code::TimedOut, evidence)
     }
 

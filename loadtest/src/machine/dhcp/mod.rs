@@ -38,6 +38,8 @@ pub(crate) struct Exchange {
     program: Program,
     xid: u32,
     begun: Instant,
+    /// When the last message was sent.
+    asked: Instant,
     deadline: Instant,
     state: State,
     /// Requests that were sent in this state.
@@ -69,6 +71,9 @@ struct Lease {
     server: Ipv4Addr,
 }
 
+/// A server that answers so soon is not late.
+const PROMPT: Duration = Duration::from_millis(500);
+
 /// How often a machine begins anew after a NAK.
 const REFUSALS_MAX: u8 = 3;
 
@@ -90,6 +95,7 @@ impl Exchange {
             program,
             xid: xid(world),
             begun: world.now,
+            asked: world.now,
             deadline: world.now,
             state: State::Selecting,
             sent: 0,
@@ -186,14 +192,16 @@ impl Exchange {
         }
     }
 
-    /// Real firmware with a lease at hand would have gone on without this offer.
+    /// Real firmware with a lease at hand would have gone on without this offer. What follows a
+    /// DISCOVER at once answers that one: those before it were lost on the way.
     fn late(&self, world: &mut World<'_>) {
         let waited = world.now.saturating_duration_since(self.begun);
         let patience = match self.program {
             Program::Firmware(_) => Duration::from_secs(4),
             Program::Ipxe { .. } => Duration::from_secs(3),
         };
-        if waited > patience && self.boot.is_none() {
+        let prompt = world.now.saturating_duration_since(self.asked) < PROMPT;
+        if waited > patience && !prompt && self.boot.is_none() {
             let evidence = format!("the first boot offer came after {waited:.1?}");
             world.finding(Code::DhcpLate, evidence);
         }
@@ -378,6 +386,7 @@ impl Exchange {
     fn send(&mut self, world: &mut World<'_>) {
         let wait = self.waits().get(usize::from(self.sent)).copied();
         self.deadline = world.now + wait.unwrap_or_default();
+        self.asked = world.now;
         self.sent += 1;
         self.messages = self.messages.wrapping_add(1);
         let ask = match (self.state, self.lease) {

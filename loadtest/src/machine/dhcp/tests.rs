@@ -3,11 +3,14 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use super::*;
 use crate::machine::behaviour::Behaviour;
 use crate::machine::event::{Event, Outcome};
+use crate::machine::identity::Identity;
+use crate::machine::io::Life;
 use crate::machine::plan::{Network, Plan};
 use crate::machine::profile::Profile;
 use crate::machine::simulated::{
     LEASER, Lab, Packet, Reply as Made, SERVER, Tftp, good_binl, good_offers, option, plan, server,
 };
+use crate::machine::trace::Trace;
 
 const LOADER: Phase = Phase::Loader;
 
@@ -160,24 +163,51 @@ fn silence_is_waited_for_as_firmware_and_ipxe_wait() {
     assert_eq!(resent.count(), 3);
 }
 
+/// What is found if the only offer comes so many milliseconds after the first DISCOVER.
+fn found_after(milliseconds: u64) -> Vec<Code> {
+    let (begun, plan) = (Instant::now(), plan());
+    let identity = Identity::new(1, Profile::Uefi);
+    let (mut out, mut trace, mut life) = (Vec::new(), Trace::default(), Life::default());
+    let mut exchange = None;
+    for at in [0, 4000, milliseconds] {
+        let mut world = World {
+            now: begun + Duration::from_millis(at),
+            identity: &identity,
+            address: Ipv4Addr::UNSPECIFIED,
+            plan: &plan,
+            life: &mut life,
+            trace: &mut trace,
+            out: &mut out,
+        };
+        let Some(started) = &mut exchange else {
+            exchange = Some(Exchange::start(Program::Firmware(7), &mut world));
+            continue;
+        };
+        let Some(Output::Broadcast(discover)) = world.out.first().cloned() else {
+            panic!("no DISCOVER");
+        };
+        let offer = Made::proxy(&discover, "PXEClient", "").bytes(&discover);
+        let input = if at == 4000 {
+            Input::Timeout
+        } else {
+            Input::Dhcp {
+                from: SocketAddrV4::new(SERVER, 67),
+                payload: &offer,
+            }
+        };
+        assert!(matches!(started.handle(input, &mut world), Progress::Going));
+    }
+    let found = out.iter().filter_map(|output| match output {
+        Output::Event(Event::Deviation(finding)) => Some(finding.code),
+        _ => None,
+    });
+    found.collect()
+}
+
 #[test]
 fn an_offer_that_comes_late_is_told() {
-    let mut asked = 0;
-    let lab = lab(
-        Profile::Bios,
-        until(Phase::Program),
-        move |request| {
-            asked += 1;
-            if asked < 3 {
-                Vec::new()
-            } else {
-                good_offers(request)
-            }
-        },
-        |_| None,
-    );
-    assert_eq!(lab.findings(), [Code::DhcpLate]);
-    assert_eq!(lab.outcome(), &Outcome::Booted);
+    assert_eq!(found_after(5500), [Code::DhcpLate]);
+    assert_eq!(found_after(4100), [], "it answers the second DISCOVER");
 }
 
 /// What is found if port 4011 answers like that.
