@@ -1,6 +1,5 @@
 //! `bootstorm-load`: simulated machines that boot from any boot server.
 #![forbid(unsafe_code)]
-#![expect(dead_code, reason = "the storm is being put together")]
 
 mod discover;
 mod fetch;

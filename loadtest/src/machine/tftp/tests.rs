@@ -226,6 +226,25 @@ fn what_is_lost_is_asked_for_again() {
 }
 
 #[test]
+fn a_file_of_whole_blocks_ends_with_an_empty_one() {
+    for (profile, file, block) in [
+        (Profile::Uefi, "snponly.efi", 1468),
+        (Profile::Bios, "undionly.kpxe", 1456),
+    ] {
+        let whole_blocks = vec![7; 8 * block];
+        let lab = run(profile, whole(Tftp::new(&[(file, &whole_blocks)])));
+        assert_eq!(lab.outcome(), &Outcome::Booted, "{:#?}", lab.trace());
+        assert_eq!(lab.files()[0].1, whole_blocks.len() as u64);
+        let last = [0, 4, 0, 9];
+        let ended = lab
+            .sent
+            .iter()
+            .any(|(_, sent)| matches!(sent, Sent::Datagram(_, _, bytes) if bytes[..] == last));
+        assert!(ended, "block 9 is acknowledged");
+    }
+}
+
+#[test]
 fn a_late_oack_and_repeated_blocks_change_nothing() {
     let lab = changed(Profile::Bios, |packets, _| {
         let twice = packets

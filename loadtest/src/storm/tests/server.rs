@@ -18,7 +18,6 @@ pub(super) struct Server {
     pub(super) dhcp: SocketAddrV4,
     pub(super) pxe: u16,
     pub(super) tftp: u16,
-    pub(super) http: SocketAddrV4,
     /// Requests that relays forwarded.
     pub(super) requests: Arc<Mutex<Vec<Vec<u8>>>>,
 }
@@ -56,7 +55,6 @@ impl Served {
             dhcp: dhcp_at,
             pxe: pxe_at.port(),
             tftp: tftp_at.port(),
-            http,
             requests: Arc::clone(&requests),
         };
         let scheme = if self.tls.is_some() { "https" } else { "http" };
