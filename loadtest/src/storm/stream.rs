@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 
 use super::sockets;
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
 
 /// Bytes that are received with one call; they fit into the processor's cache.
 pub(super) const RECEIVE: usize = 256 << 10;
@@ -81,6 +81,10 @@ impl Stream {
         let mut interest = EventFlags::empty();
         if self.state != State::Connecting && !self.paused {
             interest |= EventFlags::IN;
+            if self.tls.is_some() {
+                // The piece of a record that stays with the kernel is told of once.
+                interest |= EventFlags::ET | EventFlags::RDHUP;
+            }
         }
         if self.state == State::Connecting || !self.unsent.is_empty() {
             interest |= EventFlags::OUT;
@@ -110,10 +114,15 @@ impl Stream {
             let reason = sockopt::socket_error(&self.socket).map_or_else(Some, Result::err);
             return Err(text("broken off", reason.unwrap_or(Errno::CONNRESET)));
         }
-        if self.paused || !events.intersects(EventFlags::IN | broken) {
+        let readable = EventFlags::IN | EventFlags::RDHUP | broken;
+        if self.paused || !events.intersects(readable) {
             return Ok(Heard::default());
         }
-        self.receive(rooms)
+        if self.tls.is_some() {
+            self.unseal(events.contains(EventFlags::RDHUP), rooms)
+        } else {
+            self.receive(rooms)
+        }
     }
 
     /// Gives plain text, which is sent as soon as it can be.
@@ -169,48 +178,70 @@ impl Stream {
         Ok(heard)
     }
 
-    fn receive<'a>(&mut self, rooms: &'a mut Rooms) -> Result<Heard<'a>, String> {
-        let Rooms { wire, plain } = rooms;
-        let before = self.tls.as_mut().map_or(0, |tls| tls.begin(wire));
-        let received = rustix::net::recv(&self.socket, &mut wire[before..], RecvFlags::DONTWAIT);
-        let length = match received {
-            Ok((_, length)) => length,
-            Err(Errno::AGAIN | Errno::INTR) => {
-                if let Some(tls) = &mut self.tls {
-                    tls.keep(&wire[..before]);
-                }
-                return Ok(Heard::default());
-            }
-            Err(error) => return Err(text("broken off", error)),
+    fn receive<'a>(&self, rooms: &'a mut Rooms) -> Result<Heard<'a>, String> {
+        let Some(length) = self.take(&mut rooms.wire, RecvFlags::empty())? else {
+            return Ok(Heard::default());
         };
-        let mut heard = Heard {
+        Ok(Heard {
+            bytes: &rooms.wire[..length],
             closed: length == 0,
             ..Heard::default()
-        };
-        let Some(tls) = &mut self.tls else {
-            heard.bytes = &wire[..length];
-            return Ok(heard);
-        };
+        })
+    }
+
+    /// Takes whole records only: what thousands of machines have of an unfinished one stays with
+    /// the kernel. With `last` nothing follows what is there.
+    fn unseal<'a>(&mut self, last: bool, rooms: &'a mut Rooms) -> Result<Heard<'a>, String> {
+        let Rooms { wire, plain } = rooms;
         plain.clear();
-        let closed = tls.open(&mut wire[..before + length], |bytes| {
+        let before = self.tls.as_mut().map_or(0, |tls| tls.begin(wire));
+        let seen = self.take(&mut wire[before..], RecvFlags::PEEK)?;
+        let length = seen.unwrap_or(0);
+        let whole = tls::whole_records(&wire[before..before + length]);
+        if whole > 0
+            && self.take(&mut wire[before..before + whole], RecvFlags::TRUNC)? != Some(whole)
+        {
+            return Err("broken off: the kernel lost bytes".to_owned());
+        }
+        if before + length == wire.len() {
+            // There may be more, of which nobody would tell: epoll is asked anew.
+            self.interest = EventFlags::empty();
+        }
+        let Some(tls) = &mut self.tls else {
+            return Ok(Heard::default());
+        };
+        let opened = tls.open(&mut wire[..before + whole], |bytes| {
             plain.extend_from_slice(bytes);
             Ok(())
         });
-        heard.closed |= *closed.as_ref().unwrap_or(&false);
+        let over = seen == Some(0) || last && before + length < wire.len();
+        let mut heard = Heard {
+            closed: over || opened == Ok(true),
+            ..Heard::default()
+        };
         if self.state == State::Handshake {
             heard.up = tls.resumed();
             if heard.up.is_some() {
                 self.state = State::Up;
-            } else if heard.closed {
+            } else if heard.closed && opened.is_ok() {
                 return Err("tls: closed during the handshake".to_owned());
             }
         }
         // An alert that says why goes out even when the connection is lost.
         let sent = self.send_sealed();
-        closed?;
+        opened?;
         sent?;
         heard.bytes = plain;
         Ok(heard)
+    }
+
+    /// What the kernel has, or `None` when that is nothing.
+    fn take(&self, room: &mut [u8], flags: RecvFlags) -> Result<Option<usize>, String> {
+        match rustix::net::recv(&self.socket, room, flags | RecvFlags::DONTWAIT) {
+            Ok((_, length)) => Ok(Some(length)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(error) => Err(text("broken off", error)),
+        }
     }
 
     fn send_sealed(&mut self) -> Result<(), String> {

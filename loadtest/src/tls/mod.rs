@@ -16,8 +16,10 @@ use rustls::{
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+/// Bytes of a record's head: type, version, length (RFC 8446 section 5.1).
+const RECORD_HEAD: usize = 5;
 /// A record with its head never is longer.
-const RECORD_MAX: usize = 16384 + 2048 + 5;
+const RECORD_MAX: usize = 16384 + 2048 + RECORD_HEAD;
 
 use sessions::Sessions;
 
@@ -65,6 +67,23 @@ pub(crate) fn config(
     config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// How many bytes of what was received are whole records. What is no TLS is whole: let the
+/// connection say what is wrong with it.
+pub(crate) fn whole_records(received: &[u8]) -> usize {
+    let mut whole = 0;
+    while let Some([_, _, _, high, low]) = received.get(whole..whole + RECORD_HEAD) {
+        let next = whole + RECORD_HEAD + usize::from(u16::from_be_bytes([*high, *low]));
+        if next - whole > RECORD_MAX {
+            return received.len();
+        }
+        if next > received.len() {
+            break;
+        }
+        whole = next;
+    }
+    whole
 }
 
 /// The same for the connections of one machine: a later one resumes the session of an earlier one.
@@ -244,5 +263,26 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_records_are_taken() {
+        let record = [&[23, 3, 3, 1, 2][..], &[7; 0x102]].concat();
+        let two = [&record[..], &record].concat();
+        for length in 0..two.len() {
+            let expected = if length < record.len() {
+                0
+            } else {
+                record.len()
+            };
+            assert_eq!(whole_records(&two[..length]), expected, "{length}");
+        }
+        assert_eq!(whole_records(&two), two.len());
+        assert_eq!(whole_records(b"HTTP/1.1 400 Bad"), 16);
     }
 }
