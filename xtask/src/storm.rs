@@ -34,16 +34,12 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let files = files(&arguments.scenarios)?;
+    let storms = storms(arguments)?;
     let load = workspace::build_release("bootstorm-load", "bootstorm-load")?;
-    let storms: Vec<Storm> = files
-        .into_iter()
-        .map(|scenario| Storm {
-            scenario,
-            machines: arguments.machines,
-            image: arguments.image_size,
-        })
-        .collect();
+    ensure!(
+        !arguments.write || arguments.scenarios.is_empty(),
+        "--write takes all scenarios: their table has one date"
+    );
     if arguments.list {
         for storm in &storms {
             let roster = storm.roster(&load)?;
@@ -89,45 +85,55 @@ const HEAD: &str = "\
 |---|---|---|---|---|---|---|---|---|---|---|
 ";
 
-/// Which scenarios stand on the page, in their order there.
-const ON_PAGE: [&str; 13] = [
-    "cold_storm",
-    "mixed_firmware",
-    "tls_resume",
-    "flood",
-    "restart",
-    "wan_2pct_loss",
-    "link_56k",
-    "link_128k",
-    "link_t1",
-    "link_10m",
-    "link_100m",
-    "link_1g",
-    "dnsmasq",
+/// What stands on the page, in the order there: scenarios, and another size of their image.
+const ON_PAGE: [(&str, Option<u64>); 14] = [
+    ("cold_storm", Some(20_000_000)),
+    ("cold_storm", None),
+    ("mixed_firmware", None),
+    ("tls_resume", None),
+    ("flood", None),
+    ("restart", None),
+    ("wan_2pct_loss", None),
+    ("link_56k", None),
+    ("link_128k", None),
+    ("link_t1", None),
+    ("link_10m", None),
+    ("link_100m", None),
+    ("link_1g", None),
+    ("dnsmasq", None),
 ];
 
-fn files(wanted: &[String]) -> Result<Vec<PathBuf>> {
-    let named = |name: &str| {
-        workspace::root()
-            .join(SCENARIOS)
-            .join(name)
-            .with_extension("toml")
-    };
-    if wanted.is_empty() {
-        return Ok(ON_PAGE.map(named).to_vec());
-    }
-    let find = |name: &String| {
-        let file = match Path::new(name) {
-            own if own.is_file() => own.canonicalize()?,
-            _ => named(name),
-        };
+/// What is to be played.
+fn storms(arguments: &Arguments) -> Result<Vec<Storm>> {
+    let storm = |scenario: PathBuf, image: Option<u64>| {
         ensure!(
-            file.is_file(),
-            "there is no scenario {name}; `cargo xtask storm --list` and {SCENARIOS} have them"
+            scenario.is_file(),
+            "there is no scenario {}; `cargo xtask storm --list` names those of {SCENARIOS}",
+            scenario.display()
         );
-        Ok(file)
+        Ok(Storm {
+            scenario,
+            machines: arguments.machines,
+            image: arguments.image_size.or(image),
+        })
     };
-    wanted.iter().map(find).collect()
+    let named = |name: &str| {
+        let file = workspace::root().join(SCENARIOS).join(name);
+        file.with_extension("toml")
+    };
+    if arguments.scenarios.is_empty() {
+        let on_page = ON_PAGE.iter();
+        return on_page
+            .map(|(name, image)| storm(named(name), *image))
+            .collect();
+    }
+    let wanted = arguments.scenarios.iter();
+    wanted
+        .map(|name| match Path::new(name) {
+            own if own.is_file() => storm(own.canonicalize()?, None),
+            _ => storm(named(name), None),
+        })
+        .collect()
 }
 
 /// Plays one on this terminal; its row of the table, and whether all that it asks for holds.
@@ -206,13 +212,26 @@ fn size(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ON_PAGE, files, size};
+    use super::{Arguments, ON_PAGE, size, storms};
+
+    fn arguments(scenarios: &[&str]) -> Arguments {
+        Arguments {
+            scenarios: scenarios.iter().map(|&name| name.to_owned()).collect(),
+            machines: Some(7),
+            image_size: None,
+            server: None,
+            write: false,
+            list: false,
+        }
+    }
 
     #[test]
     fn every_scenario_of_the_page_is_there() {
-        assert_eq!(files(&[]).unwrap().len(), ON_PAGE.len());
-        assert!(files(&[]).unwrap().iter().all(|file| file.is_file()));
-        assert!(files(&["nothing".to_owned()]).is_err());
+        let all = storms(&arguments(&[])).unwrap();
+        assert_eq!(all.len(), ON_PAGE.len());
+        assert!(all.iter().all(|storm| storm.machines == Some(7)));
+        assert_eq!(storms(&arguments(&["restart"])).unwrap().len(), 1);
+        assert!(storms(&arguments(&["nothing"])).is_err());
     }
 
     #[test]
