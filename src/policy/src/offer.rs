@@ -78,19 +78,23 @@ impl Offer<'_> {
         if let Some(name) = &plan.nbp {
             return self.file_of(name).map(|_| name.clone());
         }
-        if let Some(program) = self.boot_manager(plan) {
+        if let Boot::Entry(name) = &plan.boot
+            && let Some(program) = self.boot_manager(name)
+        {
             return Ok(program);
         }
         self.first_served(|family| nbp::find(self.rules, self.catalog, family).map(|nbp| nbp.name))
+            .or_else(|| match (&plan.boot, &self.rules.default) {
+                // With nothing there that shows the menu, what it would come to is booted.
+                (Boot::Usual, Some(default)) => self.boot_manager(default),
+                _ => None,
+            })
             .ok_or_else(|| self.no_nbp())
     }
 
-    /// The boot manager of Windows, where that loads what the machine boots.
-    fn boot_manager(&self, plan: &Plan) -> Option<String> {
-        let Boot::Entry(name) = &plan.boot else {
-            return None;
-        };
-        let entry = self.catalog.entry(name)?;
+    /// The boot manager of Windows, where that loads this entry.
+    fn boot_manager(&self, entry: &str) -> Option<String> {
+        let entry = self.catalog.entry(entry)?;
         let signing = self.rules.windows.signing;
         let program = |family| windows::program(self.catalog, entry, family, signing);
         Some(self.first_served(program)?.path.to_string())

@@ -105,6 +105,39 @@ fn winboot_14_firmware_loads_the_boot_manager_out_of_the_image() {
 }
 
 #[test]
+fn the_default_is_booted_by_its_boot_manager_where_nothing_can_show_the_menu() {
+    let entries = || vec![pe("lab", "pe/lab.wim", WimLoader::BootManager(None))];
+    let usual = |files: &[&str]| {
+        policy(catalog(files, entries()), |config| {
+            config.boot.default = Some("lab".to_owned());
+        })
+        .sealing(Tokens::new(&[7; 32]))
+    };
+    let without = &FILES[1..];
+    let (program, told) = answered(&usual(without), 7);
+    assert_eq!(program, "pe/lab.wim/bootmgfw.efi");
+    assert!(told.is_some());
+    assert_eq!(answered(&usual(without), 0).0, "pe/lab.wim/pxeboot.n12");
+    // iPXE shows it.
+    assert_eq!(answered(&usual(&FILES), 7).0, "snponly.efi");
+    // Nobody boots Windows PE unasked.
+    let local = policy(catalog(without, entries()), |config| {
+        config.boot.default = None
+    });
+    let answer = local.dhcp(&client(Asker::Firmware, &[7]));
+    assert!(
+        matches!(
+            answer,
+            Answer::Silent {
+                code: "policy.no-nbp",
+                ..
+            }
+        ),
+        "{answer:?}"
+    );
+}
+
+#[test]
 fn wds_17_names_of_files_are_sealed_for_the_machine_that_is_told() {
     let policy = lab(|_| {});
     let (_, told) = answered(&policy, 7);
