@@ -7,6 +7,9 @@ use super::super::times::{rounded, seconds_of};
 
 /// From this share of a core on, its one thread has no time left.
 const FULL: f64 = 0.9;
+/// Below this share of a core it is not waited for, whatever it takes a byte: on a slow line that is
+/// its clock's ticks.
+const IDLE: f64 = 0.1;
 /// Below this much processor time, its figures are the clock's, not the work's.
 const TELLING: Duration = Duration::from_millis(500);
 /// Bytes from which on processor time is told for each of them.
@@ -60,7 +63,7 @@ impl Load {
 
 /// Why the figures may be this program's own and not the server's, if they may.
 pub(super) fn bottleneck(cpu: &Cpu, elapsed: Duration) -> Option<String> {
-    if cpu.own_s < TELLING.as_secs_f64() {
+    if cpu.own_s < TELLING.as_secs_f64() || cpu.own_share < IDLE {
         return None;
     }
     if cpu.own_full_s >= (elapsed.as_secs_f64() / 10.0).max(1.0) {
@@ -116,6 +119,13 @@ mod tests {
         load.add(ms(10_000), ms(1_000), Some(ms(2_000)));
         let cpu = load.cpu(ms(10_000), 4_000_000_000);
         assert_eq!(bottleneck(&cpu, ms(10_000)), None);
+        // More a byte than the server, on a line that both wait for.
+        let mut slow = Load::default();
+        slow.add(ms(60_000), ms(3_000), Some(ms(300)));
+        assert_eq!(
+            bottleneck(&slow.cpu(ms(60_000), 30_000_000), ms(60_000)),
+            None
+        );
         // A server that has gone keeps what it took.
         load.add(ms(10_250), ms(1_000), None);
         assert_eq!(load.server(), Some(ms(2_000)));
