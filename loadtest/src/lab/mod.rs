@@ -77,7 +77,7 @@ pub(crate) struct Options {
     /// The server is ready so long after its start
     #[arg(long, value_name = "TIME", value_parser = span)]
     ready_after: Option<Duration>,
-    /// Where the server's outputs go; without it a new file, which is kept when the server fails
+    /// Where the server's outputs go; without it a new file, kept when something failed
     #[arg(long, value_name = "FILE")]
     server_log: Option<PathBuf>,
     /// Where the process outside is: a pipe that it holds
@@ -200,8 +200,10 @@ impl Options {
                 sender.stop()?.rate
             );
         }
-        if self.server_log.is_none() {
+        if self.server_log.is_none() && code == 0 {
             std::fs::remove_file(&log)?;
+        } else if code != 0 {
+            eprintln!("what the server said is in {}", log.display());
         }
         Ok(code)
     }
@@ -239,12 +241,23 @@ fn beside(
     let process = server.process();
     thread::scope(|scope| {
         let keeper = scope.spawn(|| server.keep(restart, &over, stop));
+        let end = End(&over);
         let code = storm(process);
-        over.store(true, Ordering::Relaxed);
+        drop(end);
         let kept = keeper
             .join()
             .unwrap_or_else(|_| Err(anyhow::anyhow!("whoever watched the server is gone")));
         // Why the server ended says more than what its end did to the storm.
         kept.and(code)
     })
+}
+
+/// Says that the storm is over when it goes, also by a panic: whoever watches the server waits for
+/// that.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
