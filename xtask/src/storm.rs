@@ -71,7 +71,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     println!("\n{HEAD}{rows}");
     if arguments.write {
-        page::write("storm", &format!("{}\n\n{HEAD}{rows}", page::origin()?))?;
+        let mut text = page::origin()? + "\n\n";
+        if arguments.server.is_some() {
+            text += "The server was given as a binary: its build profile is unknown.\n\n";
+        }
+        page::write("storm", &format!("{text}{HEAD}{rows}"))?;
     }
     Ok(if failed == 0 {
         ExitCode::SUCCESS
