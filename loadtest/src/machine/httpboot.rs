@@ -139,7 +139,7 @@ fn request(method: Method, url: Url) -> Request {
 mod tests {
     use super::*;
     use crate::machine::profile::Profile;
-    use crate::machine::sim::{Reply, Sim, ok, status};
+    use crate::machine::simulated::web::{Reply, Sim, ok, status};
 
     fn answer(request: &str, promised: &str, body: &str) -> Reply {
         let body = if request.starts_with("HEAD ") {

@@ -13,8 +13,6 @@ pub(crate) mod io;
 pub(crate) mod ipxe;
 pub(crate) mod plan;
 pub(crate) mod profile;
-#[cfg(test)]
-pub(crate) mod sim;
 pub(crate) mod tftp;
 pub(crate) mod trace;
 pub(crate) mod url;

@@ -6,7 +6,7 @@ use crate::machine::body::Keep;
 use crate::machine::event::Transport;
 use crate::machine::plan::Expected;
 use crate::machine::profile::Profile;
-use crate::machine::sim::{Reply, Sim, ok, status};
+use crate::machine::simulated::web::{Reply, Sim, ok, status};
 
 fn get(url: &str) -> Request {
     Request {

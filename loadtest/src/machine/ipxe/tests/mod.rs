@@ -5,7 +5,8 @@ use super::*;
 use crate::machine::event::Event;
 use crate::machine::plan::Verify;
 use crate::machine::profile::Profile;
-use crate::machine::sim::{Reply, SERVER, Sim, ok, status};
+use crate::machine::simulated::SERVER;
+use crate::machine::simulated::web::{Reply, Sim, ok, status};
 
 mod findings;
 mod language;

@@ -4,16 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use super::event::{Event, File, Phase};
-use super::identity::Identity;
-use super::io::{Input, Life, Output, Progress, Step, World};
-use super::plan::{Leases, Network, Plan, Ports, Timing, Verify};
-use super::profile::Profile;
-use super::trace::Trace;
+use super::SERVER;
 use crate::finding::{Code, Finding};
-
-/// Where the simulated server is.
-pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
+use crate::machine::event::{Event, File, Phase};
+use crate::machine::identity::Identity;
+use crate::machine::io::{Input, Life, Output, Progress, Step, World};
+use crate::machine::plan::Plan;
+use crate::machine::profile::Profile;
+use crate::machine::trace::Trace;
 
 /// Inputs after which a test is taken to hang.
 const TURNS_MAX: usize = 200_000;
@@ -64,7 +62,11 @@ impl Sim {
         Self {
             begun: now,
             now,
-            plan: plan(),
+            plan: Plan {
+                hosts: BTreeMap::from([("boot.example".to_owned(), SERVER)]),
+                reports: true,
+                ..super::plan()
+            },
             identity: Identity::new(7, profile),
             requests: Vec::new(),
             connects: Vec::new(),
@@ -208,23 +210,4 @@ pub(crate) fn ok(body: impl AsRef<[u8]>) -> Reply {
 pub(crate) fn status(status: u16, fields: &str) -> Reply {
     let head = format!("HTTP/1.1 {status} Text\r\nContent-Length: 0\r\n{fields}\r\n");
     Reply::Send(head.into_bytes())
-}
-
-fn plan() -> Plan {
-    Plan {
-        server: SERVER,
-        ports: Ports::default(),
-        leases: Leases::Harness(Network {
-            base: Ipv4Addr::new(10, 99, 8, 0),
-            bits: 21,
-        }),
-        timing: Timing::Prompt,
-        patience: Duration::from_secs(600),
-        until: Phase::Booted,
-        verify: Verify::Sha256,
-        expected: Vec::new(),
-        hosts: BTreeMap::from([("boot.example".to_owned(), SERVER)]),
-        tries: 1,
-        reports: true,
-    }
 }

@@ -1,25 +1,27 @@
 //! A boot server and a virtual clock for the tests of machines.
 
+pub(crate) mod web;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Machine;
-use super::behaviour::Behaviour;
-use super::event::{Event, Outcome, Phase};
-use super::identity::Identity;
-use super::io::{Input, Output, Socket};
-use super::plan::{Leases, Network, Plan, Ports, Timing, Verify};
-use super::profile::Profile;
 use crate::finding::Code;
+use crate::machine::Machine;
+use crate::machine::behaviour::Behaviour;
+use crate::machine::event::{Event, Outcome, Phase};
+use crate::machine::identity::Identity;
+use crate::machine::io::{Input, Output, Socket};
+use crate::machine::plan::{Leases, Network, Plan, Ports, Timing, Verify};
+use crate::machine::profile::Profile;
 
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
 /// Its DHCP server, where it has one.
 pub(crate) const LEASER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 /// Made by `bootstorm bcd make --uefi --wim '\winpe.wim' --sdi '\winpe.wim\boot.sdi' --block 1456
 /// --window 16`.
-pub(crate) const BCD: &[u8] = include_bytes!("windows/winpe.bcd");
+pub(crate) const BCD: &[u8] = include_bytes!("../windows/winpe.bcd");
 
 pub(crate) fn plan() -> Plan {
     let network = Network {
