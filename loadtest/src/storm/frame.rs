@@ -74,9 +74,54 @@ pub(crate) fn open(frame: &[u8]) -> Opened<'_> {
     }
 }
 
+/// The DHCP replies of a datagram. There is more than one where a sender of this host handed over
+/// several of one length at once (UDP_SEGMENT) and no network card on the way cut them up.
+pub(crate) fn replies(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let second = (REPLY_MIN..payload.len()).find(|at| begins_reply(&payload[*at..]));
+    payload.chunks(second.unwrap_or(payload.len()).max(1))
+}
+
+/// A BOOTREPLY over Ethernet begins here (RFC 2131 section 2).
+fn begins_reply(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[2, 1, 6]) && bytes.get(COOKIE..REPLY_MIN) == Some(&[99, 130, 83, 99])
+}
+
+/// Where the cookie stands, and where the options begin.
+const COOKIE: usize = 236;
+const REPLY_MIN: usize = 240;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn reply(number: u8) -> Vec<u8> {
+        let mut reply = vec![0; 300];
+        reply[..3].copy_from_slice(&[2, 1, 6]);
+        reply[COOKIE..REPLY_MIN].copy_from_slice(&[99, 130, 83, 99]);
+        reply[299] = number;
+        reply
+    }
+
+    #[test]
+    fn replies_that_left_together_are_taken_apart() {
+        let three = [reply(1), reply(2), reply(3)];
+        let numbers = |payload: &[u8]| -> Vec<u8> {
+            replies(payload)
+                .map(|reply| reply[reply.len() - 1])
+                .collect()
+        };
+        assert_eq!(numbers(&three.concat()), [1, 2, 3]);
+        assert_eq!(numbers(&reply(7)), [7]);
+        // The last one of a send may be shorter.
+        let mut shorter = three.concat();
+        shorter.truncate(880);
+        assert_eq!(
+            replies(&shorter).map(<[u8]>::len).collect::<Vec<_>>(),
+            [300, 300, 280]
+        );
+        assert_eq!(replies(b"rubbish").collect::<Vec<_>>(), [b"rubbish"]);
+        assert_eq!(replies(b"").count(), 0);
+    }
 
     fn frame() -> Vec<u8> {
         build(

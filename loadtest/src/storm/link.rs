@@ -20,20 +20,11 @@ pub(super) enum OpenLink {
     },
 }
 
-/// What became of a packet that a socket of the link received.
+/// What a packet holds that a socket of the link received.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Arrival<'a> {
-    /// A reply for a machine.
-    For {
-        /// The machine's index.
-        machine: u32,
-        /// Who sent it.
-        from: SocketAddrV4,
-        /// The BOOTP message, as the machine gets it.
-        payload: &'a [u8],
-    },
-    /// A reply for a machine that is not one of ours, or not at this place.
-    Foreign,
+    /// DHCP replies one behind the other, and who sent them.
+    Replies(SocketAddrV4, &'a [u8]),
     /// A piece of a datagram.
     Fragment,
     /// Nothing that concerns machines.
@@ -83,36 +74,35 @@ impl OpenLink {
         }
     }
 
-    /// Sorts what the socket with this number received.
-    pub(super) fn sort<'a>(
-        &self,
-        number: u32,
-        from: SocketAddrV4,
-        packet: &'a [u8],
-        room: &'a mut Vec<u8>,
-    ) -> Arrival<'a> {
-        let (machine, from, payload) = match self {
-            Self::Relayed(relays) => (relays.machine(number, packet), from, packet),
+    /// What is in a packet that one of its sockets received.
+    pub(super) fn unpack<'a>(&self, from: SocketAddrV4, packet: &'a [u8]) -> Arrival<'a> {
+        match self {
+            Self::Relayed(_) => Arrival::Replies(from, packet),
             Self::Broadcast { server, own, .. } => match frame::open(packet) {
                 // What port 4011 answers comes to the machine's own socket.
                 Opened::Datagram {
                     from,
                     port,
                     payload,
-                } if port == *own && from.port() == *server => {
-                    (relay::addressee(payload), from, payload)
-                }
-                Opened::Fragment => return Arrival::Fragment,
-                Opened::Datagram { .. } | Opened::Broken => return Arrival::Nothing,
+                } if port == *own && from.port() == *server => Arrival::Replies(from, payload),
+                Opened::Fragment => Arrival::Fragment,
+                Opened::Datagram { .. } | Opened::Broken => Arrival::Nothing,
             },
-        };
-        match machine {
-            Some(machine) => Arrival::For {
-                machine,
-                from,
-                payload: relay::delivered(payload, room),
-            },
-            None => Arrival::Foreign,
         }
+    }
+
+    /// The machine that a reply is for which the socket with this number received, and the reply as
+    /// it gets there; `None` where it is not one of ours, or not at this place.
+    pub(super) fn sort<'a>(
+        &self,
+        number: u32,
+        reply: &'a [u8],
+        room: &'a mut Vec<u8>,
+    ) -> Option<(u32, &'a [u8])> {
+        let machine = match self {
+            Self::Relayed(relays) => relays.machine(number, reply),
+            Self::Broadcast { .. } => relay::addressee(reply),
+        };
+        Some((machine?, relay::delivered(reply, room)))
     }
 }

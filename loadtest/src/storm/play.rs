@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::time::Timespec;
 
 use super::crowd::{Crowd, Token};
+use super::frame;
 use super::link::Arrival;
 use super::receiver::Receiver;
 use super::stream::Rooms;
@@ -162,15 +163,18 @@ impl Storm {
             let Some((from, packet)) = self.receiver.datagram(packet) else {
                 continue;
             };
-            match self.crowd.link().sort(number, from, packet, &mut self.room) {
-                Arrival::For {
-                    machine,
-                    from,
-                    payload,
-                } => self
-                    .crowd
-                    .reply(machine, Input::Dhcp { from, payload }, now),
-                Arrival::Foreign => self.crowd.strays.foreign += 1,
+            match self.crowd.link().unpack(from, packet) {
+                Arrival::Replies(from, replies) => {
+                    for reply in frame::replies(replies) {
+                        match self.crowd.link().sort(number, reply, &mut self.room) {
+                            Some((machine, payload)) => {
+                                let input = Input::Dhcp { from, payload };
+                                self.crowd.reply(machine, input, now);
+                            }
+                            None => self.crowd.strays.foreign += 1,
+                        }
+                    }
+                }
                 Arrival::Fragment => self.crowd.strays.fragments += 1,
                 Arrival::Nothing => {}
             }

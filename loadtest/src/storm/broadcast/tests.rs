@@ -87,13 +87,13 @@ fn next(link: &OpenLink, receiver: &mut Receiver) -> (Option<u32>, SocketAddrV4,
         for number in 0..received {
             let (from, packet) = receiver.datagram(number).unwrap();
             let mut room = Vec::new();
-            match link.sort(0, from, packet, &mut room) {
-                Arrival::For {
-                    machine,
-                    from,
-                    payload,
-                } => return (Some(machine), from, payload.to_vec()),
-                Arrival::Foreign => return (None, from, Vec::new()),
+            match link.unpack(from, packet) {
+                Arrival::Replies(from, reply) => {
+                    return match link.sort(0, reply, &mut room) {
+                        Some((machine, payload)) => (Some(machine), from, payload.to_vec()),
+                        None => (None, from, Vec::new()),
+                    };
+                }
                 Arrival::Fragment | Arrival::Nothing => {}
             }
         }
