@@ -63,8 +63,8 @@ pub(super) fn show(options: &Options, interface: &Interface) -> anyhow::Result<u
         let guid = options
             .uuid
             .map_or_else(|| guid_of(mac), |uuid| uuid.wire());
-        link.send(mac, &discover(*arch, mac, guid, xid));
         let at = Instant::now();
+        link.send(mac, &discover(*arch, mac, guid, xid));
         asked.push(Asked {
             arch: arch.0,
             name: arch.name(),

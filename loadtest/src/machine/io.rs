@@ -81,6 +81,8 @@ pub(crate) enum Output {
     Resume,
     /// Ends the stream in order.
     Disconnect,
+    /// Another program runs from here on, which knows no TLS sessions of the one before.
+    Forget,
     /// The power goes: every socket is gone, the stream with a reset.
     PowerOff,
     /// Something for the books.

@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) expected: Vec<Expected>,
     /// Addresses of the names that URLs may have; no DNS is asked.
     pub(crate) hosts: BTreeMap<String, Ipv4Addr>,
+    /// A connection serves for more than one request, as with every iPXE of today.
+    pub(crate) keep_alive: bool,
     /// Machines that booted tell the server so, where its script asks for that.
     pub(crate) reports: bool,
     /// A machine is through once it got so far: `Program` or `Booted`.

@@ -7,7 +7,7 @@ use super::body::Keep;
 use super::dhcp::{Assignment, Exchange};
 use super::event::{Outcome, Phase};
 use super::httpboot::HttpProgram;
-use super::io::{Input, Progress, Step, World};
+use super::io::{Input, Output, Progress, Step, World};
 use super::ipxe::{self, Verdict};
 use super::profile::Profile;
 use super::tftp::{Client, Transfer, Wish};
@@ -45,6 +45,7 @@ impl Walk {
     }
 
     fn loader(world: &mut World<'_>) -> Self {
+        world.want(Output::Forget);
         let program = world.identity.profile.ipxe();
         Self::Loader(Box::new(Exchange::start(program, world)))
     }

@@ -152,6 +152,8 @@ pub(crate) struct Boot {
     pub(crate) patience: Span,
     /// How often firmware tries to boot: after a boot that failed it begins again.
     pub(crate) tries: u32,
+    /// A connection serves for more than one request.
+    pub(crate) keep_alive: bool,
     /// Machines that booted tell the server so, where its script asks for that.
     pub(crate) reports: bool,
     /// Addresses of the names that URLs may have.
@@ -168,6 +170,7 @@ impl Default for Boot {
             timing: Timing::default(),
             patience: Span(Duration::from_secs(120)),
             tries: 1,
+            keep_alive: true,
             reports: true,
             hosts: BTreeMap::new(),
             expect: BTreeMap::new(),

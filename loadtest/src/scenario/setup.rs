@@ -117,6 +117,7 @@ impl Scenario {
             verify: self.boot.verify,
             expected: expected.collect(),
             hosts: self.boot.hosts.clone(),
+            keep_alive: self.boot.keep_alive,
             reports: self.boot.reports,
             until: match self.boot.until {
                 Until::Program => Phase::Program,

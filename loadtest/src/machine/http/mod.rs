@@ -148,7 +148,7 @@ impl Client {
         if let Some(connection) = &mut self.connection {
             connection.set_used();
         }
-        if head.closes
+        if (head.closes || !world.plan.keep_alive)
             && let Some(connection) = self.connection.take()
         {
             connection.close(world);

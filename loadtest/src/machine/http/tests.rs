@@ -193,6 +193,17 @@ fn a_connection_is_kept_for_the_same_place_alone() {
 }
 
 #[test]
+fn a_scenario_may_want_a_connection_for_each_request() {
+    let mut sim = Sim::new(Profile::IpxeHttp);
+    sim.plan.keep_alive = false;
+    let mut client = Client::default();
+    for url in ["http://10.99.0.2/a", "http://10.99.0.2/b"] {
+        let _ = asked(&mut sim, &mut client, url, |_| ok("x")).unwrap();
+    }
+    assert_eq!(sim.connects, [(80, None), (80, None)]);
+}
+
+#[test]
 fn a_request_that_met_the_end_of_an_idle_connection_is_sent_once_more() {
     let mut sim = Sim::new(Profile::IpxeHttp);
     let mut client = Client::default();

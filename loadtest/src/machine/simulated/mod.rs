@@ -39,6 +39,7 @@ pub(crate) fn plan() -> Plan {
         verify: Verify::Sha256,
         expected: Vec::new(),
         hosts: BTreeMap::new(),
+        keep_alive: true,
         reports: false,
     }
 }

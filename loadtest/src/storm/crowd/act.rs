@@ -61,6 +61,7 @@ impl Crowd {
                     stream.end();
                 }
             }
+            Output::Forget => self.forget(index),
             Output::PowerOff => self.power_off(index),
             Output::Event(event) => self.book(index, event, now),
         }
@@ -211,6 +212,14 @@ impl Crowd {
             stream.reset();
         }
         self.hang_up(index);
+        self.forget(index);
+    }
+
+    /// Forgets the TLS sessions of a machine.
+    fn forget(&mut self, index: u32) {
+        if let Some(place) = self.places.get_mut(index as usize) {
+            place.tls = None;
+        }
     }
 
     /// Closes everything that a machine still has open.
