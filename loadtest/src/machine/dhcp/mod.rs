@@ -115,14 +115,9 @@ impl Exchange {
         payload: &[u8],
         world: &mut World<'_>,
     ) -> Progress<Assignment> {
-        let reply = match Reply::parse(payload) {
-            Ok(reply) => reply,
-            Err(why) => {
-                world.finding(Code::DhcpMalformed, format!("{from}: {why}"));
-                return Progress::Going;
-            }
+        let Some(reply) = read(from, payload, world) else {
+            return Progress::Going;
         };
-        world.note(Direction::In, || format!("{from} {}", told(&reply)));
         if !self.is_mine(from, &reply, world) {
             return Progress::Going;
         }
@@ -280,14 +275,9 @@ impl Exchange {
         let State::Asking { server, item } = self.state else {
             return Progress::Going;
         };
-        let reply = match Reply::parse(payload) {
-            Ok(reply) => reply,
-            Err(why) => {
-                world.finding(Code::DhcpMalformed, format!("{from}: {why}"));
-                return Progress::Going;
-            }
+        let Some(reply) = read(from, payload, world) else {
+            return Progress::Going;
         };
-        world.note(Direction::In, || format!("{from} {}", told(&reply)));
         if from != SocketAddrV4::new(server, world.plan.ports.pxe) {
             let evidence = format!("the answer of {server} came from {from}");
             world.finding(Code::PxeWrongSource, evidence);
@@ -531,6 +521,20 @@ fn fail(code: Code, evidence: impl Into<String>) -> Progress<Assignment> {
 fn foreign(server: Ipv4Addr) -> Progress<Assignment> {
     let evidence = format!("{server} is neither loopback nor a private address");
     fail(Code::DhcpForeignServer, evidence)
+}
+
+/// The reply in a datagram; what is none is a finding.
+fn read(from: SocketAddrV4, payload: &[u8], world: &mut World<'_>) -> Option<Reply> {
+    match Reply::parse(payload) {
+        Ok(reply) => {
+            world.note(Direction::In, || format!("{from} {}", told(&reply)));
+            Some(reply)
+        }
+        Err(why) => {
+            world.finding(Code::DhcpMalformed, format!("{from}: {why}"));
+            None
+        }
+    }
 }
 
 /// A message in one line.
