@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -29,7 +30,7 @@ use bootstorm_providers::Runner;
 use bootstorm_telemetry::event::BootEvent;
 use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -61,10 +62,13 @@ pub(crate) fn serve(
         .build()
         .context("no event loop for the control plane")?;
     runtime.block_on(async {
-        let Some(server) = Server::start(config).await? else {
+        // One of each: what is sent while the server starts, or right after `ready`, still counts.
+        let hangup = signal(SignalKind::hangup()).context("no handler for SIGHUP")?;
+        let mut stopped = pin!(stop_signal());
+        let Some(server) = Server::start(config, stopped.as_mut()).await? else {
             return Ok(ExitCode::SUCCESS);
         };
-        server.run(reload).await
+        server.run(hangup, stopped, reload).await
     })
 }
 
@@ -107,7 +111,10 @@ struct Privileged {
 impl Server {
     /// Starts every part, prints the listeners and, when the images are ready, `ready`. `None`:
     /// told to stop before that.
-    async fn start(config: Config) -> anyhow::Result<Option<Self>> {
+    async fn start(
+        config: Config,
+        stopped: Pin<&mut impl Future<Output = ()>>,
+    ) -> anyhow::Result<Option<Self>> {
         let Privileged {
             shared,
             classifier,
@@ -167,7 +174,7 @@ impl Server {
         let ingest = Arc::clone(&server.ingest);
         tokio::select! {
             _ = tokio::task::spawn_blocking(move || ingest.first_pass()) => {}
-            () = stop_signal() => {
+            () = stopped => {
                 server.stop().await;
                 return Ok(None);
             }
@@ -180,13 +187,12 @@ impl Server {
     /// Serves until told to stop.
     async fn run(
         mut self,
+        mut hangup: Signal,
+        mut stopped: Pin<&mut impl Future<Output = ()>>,
         reload: &dyn Fn() -> Result<Config, String>,
     ) -> anyhow::Result<ExitCode> {
-        let mut hangup = signal(SignalKind::hangup()).context("no handler for SIGHUP")?;
         let mut certificate = tokio::time::interval(CERTIFICATE_CHECK);
         let mut policy = tokio::time::interval(POLICY_CHECK);
-        let stopped = stop_signal();
-        tokio::pin!(stopped);
         loop {
             tokio::select! {
                 () = &mut stopped => break,
