@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use crate::wimlib::{self, imagex};
 
 /// How a WIM file is packed.
 #[derive(Clone, Copy, Debug)]
@@ -41,14 +43,7 @@ pub(crate) struct Made {
 impl Made {
     /// `None` where wimlib is not installed; a failure where everything must be tested.
     pub(crate) fn new() -> Option<Self> {
-        let found = Command::new("wimlib-imagex")
-            .arg("--version")
-            .stdout(Stdio::null())
-            .status();
-        if found.is_err() {
-            let is_needed = std::env::var_os("CI").is_some();
-            assert!(!is_needed, "wimlib-imagex is missing: apt install wimtools");
-            eprintln!("skipped: wimlib-imagex is missing (apt install wimtools)");
+        if !wimlib::is_there() {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -75,36 +70,30 @@ impl Made {
     fn images(&self, tree: &str, form: &Form) -> PathBuf {
         let name = format!("{tree}-{}-{}-{}", form.compression, form.chunk, form.solid);
         let (path, tree) = (self.at(&format!("{name}.wim")), self.at(tree));
-        let mut capture = Command::new("wimlib-imagex");
-        capture.arg("capture").args([&tree, &path]);
-        capture.args(["The first", "With <all> & more", "--boot", "--check"]);
-        capture.args(["--norpfix", "--threads=1"]);
-        capture.arg(format!("--compress={}", form.compression));
+        let compress = format!("--compress={}", form.compression);
+        let chunk = format!("--chunk-size={}", form.chunk);
+        let description = "With <all> & more";
+        let mut options = vec![description, "--boot", "--check", "--norpfix", "--threads=1"];
+        options.push(&compress);
         if form.chunk != 0 {
-            capture.arg(format!("--chunk-size={}", form.chunk));
+            options.push(&chunk);
         }
         if form.solid {
-            capture.arg("--solid");
+            options.push("--solid");
         }
-        said(&mut capture);
+        wimlib::pack(&tree, &path, "The first", &options);
         let more = tree.join("only in the second");
         fs::write(&more, "Zwei\r\n".repeat(300)).unwrap();
-        let mut append = Command::new("wimlib-imagex");
-        append.arg("append").args([&tree, &path]);
-        append.args(["Zwei Grüße", "--check", "--norpfix", "--threads=1"]);
-        said(&mut append);
+        let options = ["--check", "--norpfix", "--threads=1"];
+        wimlib::pack(&tree, &path, "Zwei Grüße", &options);
         fs::remove_file(more).unwrap();
         path
     }
 
     pub(crate) fn xml(&self, wim: &Path) -> String {
         let xml = self.at("xml");
-        said(
-            Command::new("wimlib-imagex")
-                .arg("info")
-                .arg(wim)
-                .arg(format!("--extract-xml={}", xml.display())),
-        );
+        let extract = format!("--extract-xml={}", xml.display());
+        imagex(&[&"info", &wim, &extract]);
         let units: Vec<u16> = fs::read(&xml)
             .unwrap()
             .chunks_exact(2)
@@ -115,18 +104,14 @@ impl Made {
     }
 
     pub(crate) fn details(&self, wim: &Path, index: u32) -> String {
-        let mut dir = Command::new("wimlib-imagex");
-        dir.arg("dir").arg(wim).arg(index.to_string());
-        said(dir.arg("--detailed").env("TZ", "UTC"))
+        imagex(&[&"dir", &wim, &index.to_string(), &"--detailed"])
     }
 
     /// The image, unpacked by wimlib.
     pub(crate) fn apply(&self, wim: &Path, index: u32) -> PathBuf {
         let target = self.at("applied");
         let _ = fs::remove_dir_all(&target);
-        let mut apply = Command::new("wimlib-imagex");
-        apply.arg("apply").arg(wim).arg(index.to_string());
-        said(apply.arg(&target));
+        imagex(&[&"apply", &wim, &index.to_string(), &target]);
         target
     }
 
@@ -134,21 +119,13 @@ impl Made {
     pub(crate) fn split(&self, form: &Form) -> Vec<PathBuf> {
         let whole = self.wim(form);
         let first = self.at("part.swm");
-        let mut split = Command::new("wimlib-imagex");
-        said(split.arg("split").args([&whole, &first]).arg("0.2"));
+        imagex(&[&"split", &whole, &first, &"0.2"]);
         let numbered = (2..).map(|n| self.at(&format!("part{n}.swm")));
         std::iter::once(first)
             .chain(numbered)
             .take_while(|part| part.exists())
             .collect()
     }
-}
-
-fn said(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Every last write time of a detailed listing, in seconds since 1970.
@@ -162,7 +139,9 @@ pub(crate) fn epochs(details: &str) -> Vec<u64> {
     let list = folder.path().join("dates");
     fs::write(&list, dates.join("\n")).unwrap();
     let mut date = Command::new("date");
-    let seconds = said(date.args(["-u", "+%s", "-f"]).arg(&list));
+    let seconds = date.args(["-u", "+%s", "-f"]).arg(&list).output().unwrap();
+    assert!(seconds.status.success(), "{seconds:?}");
+    let seconds = String::from_utf8(seconds.stdout).unwrap();
     seconds.lines().map(|line| line.parse().unwrap()).collect()
 }
 

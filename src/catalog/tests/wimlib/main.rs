@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 mod made;
+#[path = "../../../../tests/fixtures/wimlib.rs"]
+mod wimlib;
 
 use std::collections::BTreeMap;
 use std::fs;

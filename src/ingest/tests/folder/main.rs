@@ -6,6 +6,8 @@
 mod bad_input;
 mod lab;
 mod restart;
+#[path = "../../../../tests/fixtures/wimlib.rs"]
+mod wimlib;
 mod windows;
 
 use std::collections::BTreeSet;

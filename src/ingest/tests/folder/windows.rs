@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use bootstorm_catalog::Snapshot;
 use bootstorm_catalog::wim::WimFile;
 use bootstorm_ingest::last_served;
 
 use crate::lab::Lab;
+use crate::wimlib::{self, imagex};
 
 /// What a Windows PE for x64 has of all that is looked for, and more.
 const TREE: &[(&str, &str)] = &[
@@ -51,12 +51,7 @@ fn wim(images: &[&[(&str, &str)]], boot: usize) -> Option<Vec<u8>> {
 }
 
 fn packed(compression: &str, images: &[&[(&str, &str)]], boot: usize) -> Option<Vec<u8>> {
-    let imagex = || Command::new("wimlib-imagex");
-    let found = imagex().arg("--version").stdout(Stdio::null()).status();
-    if found.is_err() {
-        let is_needed = std::env::var_os("CI").is_some();
-        assert!(!is_needed, "wimlib-imagex is missing: apt install wimtools");
-        eprintln!("skipped: wimlib-imagex is missing (apt install wimtools)");
+    if !wimlib::is_there() {
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -69,27 +64,17 @@ fn packed(compression: &str, images: &[&[(&str, &str)]], boot: usize) -> Option<
             fs::create_dir_all(at.parent().unwrap()).unwrap();
             fs::write(at, content.repeat(5000)).unwrap();
         }
-        let verb = if n == 1 { "capture" } else { "append" };
         let number = n.to_string();
-        let mut pack = imagex();
-        pack.arg(verb).args([&tree, &path]).arg(&number);
-        if n == 1 {
-            pack.arg(format!("--compress={compression}"));
-        }
-        run(&mut pack);
-        let mut info = imagex();
-        info.arg("info").arg(&path).arg(&number);
-        run(info.args(["--image-property", "WINDOWS/ARCH=9"]));
+        let compress = format!("--compress={compression}");
+        let options: &[&str] = if n == 1 { &[&compress] } else { &[] };
+        wimlib::pack(&tree, &path, &number, options);
+        let arch = "--image-property=WINDOWS/ARCH=9";
+        imagex(&[&"info", &path, &number, &arch]);
         if n == boot {
-            run(imagex().arg("info").arg(&path).args([&number, "--boot"]));
+            imagex(&[&"info", &path, &number, &"--boot"]);
         }
     }
     Some(fs::read(path).unwrap())
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
 /// What lies below the image, as one text that was not repeated.

@@ -12,6 +12,7 @@ mod lookup;
 mod lzx;
 mod resource;
 #[cfg(test)]
+#[path = "../../../../../tests/fixtures/wim.rs"]
 pub(crate) mod sample;
 mod startup;
 #[cfg(test)]
