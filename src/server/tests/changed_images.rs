@@ -3,121 +3,61 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test stands on fails the test")]
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod program;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+use std::fs;
+use std::io::Read as _;
+use std::net::TcpStream;
+
+use program::{Lab, Server, ask, head, wait_until};
+
+const IMAGE: &str = "images/disk.img";
 /// More than socket buffers hold.
 const LENGTH: usize = 48 << 20;
 
-struct Server {
-    process: Child,
-    http: SocketAddr,
-    image: PathBuf,
-    _folder: tempfile::TempDir,
+/// Asks for the image and reads the head of the answer.
+fn begin(server: &Server) -> TcpStream {
+    let mut stream = ask(server.at("http"), "GET /images/disk.img", "", "");
+    let head = head(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    stream
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn rest(mut stream: TcpStream) -> Vec<u8> {
+    let mut body = Vec::new();
+    stream.read_to_end(&mut body).unwrap();
+    body
 }
 
-impl Server {
-    fn start(driver: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let images = folder.path().join("images");
-        fs::create_dir(&images).unwrap();
-        let image = images.join("disk.img");
-        fs::write(&image, vec![b'o'; LENGTH]).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bootstorm"));
-        command.args(["serve", "--workers", "1", "--driver", driver]);
-        command.arg("--images").arg(&images);
-        command.arg("--data").arg(folder.path().join("data"));
-        command.args(["--listen", "http=127.0.0.1:0"]);
-        for off in ["dhcp", "pxe", "dhcp6", "tftp", "https", "web", "syslog"] {
-            command.args(["--listen", &format!("{off}=off")]);
-        }
-        let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut process = command.spawn().unwrap();
-        let mut http = None;
-        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
-            let line = line.unwrap();
-            if let Some(address) = line.strip_prefix("listening http ") {
-                http = address.parse().ok();
-            }
-            if line == "ready" {
-                break;
-            }
-        }
-        Self {
-            process,
-            http: http.unwrap(),
-            image,
-            _folder: folder,
-        }
-    }
-
-    /// Asks for the image and reads its head and first byte.
-    fn begin(&self) -> TcpStream {
-        let mut stream = TcpStream::connect(self.http).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = b"GET /images/disk.img HTTP/1.0\r\n\r\n";
-        stream.write_all(request).unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        assert!(head.starts_with(b"HTTP/1.1 200"));
-        stream
-    }
-
-    fn fetch(&self) -> Vec<u8> {
-        let mut body = Vec::new();
-        self.begin().read_to_end(&mut body).unwrap();
-        body
-    }
-
-    /// Fetches until the image is `wanted`.
-    fn wait_for(&self, wanted: &[u8]) {
-        let end = Instant::now() + PATIENCE;
-        while self.fetch() != wanted {
-            assert!(Instant::now() < end, "the new image is never served");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
+/// Fetches until the image is `wanted`.
+fn wait_for(server: &Server, wanted: &[u8]) {
+    wait_until("the new image is never served", || {
+        rest(begin(server)) == wanted
+    });
 }
 
 #[test]
 fn transfers_end_with_the_bytes_that_they_began_with_and_new_ones_get_the_new_image() {
     for driver in ["auto", "epoll"] {
-        let server = Server::start(driver);
-        let mut cut = server.begin();
-        let file = fs::File::options().write(true).open(&server.image).unwrap();
-        file.set_len(1000).unwrap();
-        drop(file);
-        server.wait_for(&[b'o'; 1000]);
-        let mut replaced = server.begin();
+        let lab = Lab::new(&["http"], "");
+        lab.write(IMAGE, vec![b'o'; LENGTH]);
+        let server = lab.serve_with(&["--driver", driver]);
+        let cut = begin(&server);
+        let file = fs::File::options().write(true).open(lab.path(IMAGE));
+        file.unwrap().set_len(1000).unwrap();
+        wait_for(&server, &[b'o'; 1000]);
+        let replaced = begin(&server);
         let new = vec![b'n'; LENGTH / 2];
-        fs::write(server.image.with_extension("new"), &new).unwrap();
-        fs::rename(server.image.with_extension("new"), &server.image).unwrap();
-        server.wait_for(&new);
-        let mut removed = server.begin();
-        fs::remove_file(&server.image).unwrap();
+        lab.write(IMAGE, &new);
+        wait_for(&server, &new);
+        let removed = begin(&server);
+        fs::remove_file(lab.path(IMAGE)).unwrap();
         for (stream, byte, length) in [
-            (&mut cut, b'o', LENGTH),
-            (&mut replaced, b'o', 1000),
-            (&mut removed, b'n', LENGTH / 2),
+            (cut, b'o', LENGTH),
+            (replaced, b'o', 1000),
+            (removed, b'n', LENGTH / 2),
         ] {
-            let mut body = Vec::new();
-            stream.read_to_end(&mut body).unwrap();
+            let body = rest(stream);
             assert_eq!(body.len(), length, "{driver}");
             assert!(body.iter().all(|b| *b == byte), "{driver}");
         }

@@ -3,27 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test stands on fails the test")]
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod program;
+#[path = "../../../tests/fixtures/wim.rs"]
+mod wim;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+use std::net::{Ipv4Addr, UdpSocket};
+
+use program::{Lab, PATIENCE, wait_until};
 
 const CONFIG: &str = r#"
-images = "images"
-data = "data"
-interfaces = ["lo"]
-[listen]
-dhcp = "off"
-pxe = "127.0.0.1:0"
-dhcp6 = "off"
-tftp = "127.0.0.1:0"
-http = "off"
-https = "off"
-web = "off"
-syslog = "off"
 [tftp]
 data_ports = "single"
 [boot.nbp]
@@ -38,75 +26,24 @@ mac = "52:54:00:00:00:03"
 boot = "office"
 "#;
 
-struct Server {
-    process: Child,
-    pxe: SocketAddr,
-    tftp: SocketAddr,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 /// A Windows PE for x64, as far as its description goes.
-fn wim() -> Vec<u8> {
-    let xml =
-        "<WIM><IMAGE INDEX=\"1\"><NAME>PE</NAME><WINDOWS><ARCH>9</ARCH></WINDOWS></IMAGE></WIM>";
-    let units = std::iter::once(0xfeff).chain(xml.encode_utf16());
-    let xml: Vec<u8> = units.flat_map(u16::to_le_bytes).collect();
-    let resource = |offset: u64, size: u64| [size, offset, size].map(u64::to_le_bytes).concat();
-    let mut wim = b"MSWIM\0\0\0".to_vec();
-    wim.extend(
-        [208, 0x1_0d00, 0x4_0002, 32_768]
-            .map(u32::to_le_bytes)
-            .concat(),
-    );
-    wim.extend([7; 16]);
-    wim.extend([1, 0, 1, 0, 1, 0, 0, 0]);
-    wim.extend(resource(208, 50));
-    wim.extend(resource(258, xml.len() as u64));
-    wim.extend(resource(0, 0));
-    wim.extend(1_u32.to_le_bytes());
-    wim.resize(208 + 50, 0);
-    wim.extend(xml);
-    wim
+fn windows_pe() -> Vec<u8> {
+    wim::Sample::winpe().build()
 }
+
+struct Server(program::Server);
 
 impl Server {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs::create_dir_all(at("images/boot")).unwrap();
-        fs::create_dir(at("variables")).unwrap();
+        let lab = Lab::new(&["pxe", "tftp"], CONFIG);
         for name in ["wimboot", "bootmgfw.efi", "boot.sdi"] {
-            fs::write(at("images/boot").join(name), name).unwrap();
+            lab.write(&format!("images/boot/{name}"), name);
         }
         for name in ["lab.wim", "office.wim"] {
-            fs::write(at("images").join(name), wim()).unwrap();
+            lab.write(&format!("images/{name}"), windows_pe());
         }
-        fs::write(at("variables/52-54-00-00-00-02.var"), "the lab's secret").unwrap();
-        fs::write(at("bootstorm.toml"), CONFIG).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bootstorm"));
-        command.args(["serve", "--workers", "1", "--xdp", "off", "--config"]);
-        let command = command.arg(at("bootstorm.toml")).stdout(Stdio::piped());
-        let mut process = command.stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let lines = lines.map_while(Result::ok);
-        let lines: Vec<String> = lines.take_while(|line| line != "ready").collect();
-        let at = |name: &str| {
-            let mut found = lines.iter().filter_map(|line| line.strip_prefix(name));
-            found.next().unwrap().parse().unwrap()
-        };
-        Self {
-            pxe: at("listening pxe "),
-            tftp: at("listening tftp "),
-            process,
-            _folder: folder,
-        }
+        lab.write("variables/52-54-00-00-00-02.var", "the lab's secret");
+        Self(lab.serve())
     }
 
     /// UEFI firmware at 127.0.0.`last` asks for its boot file; gives options 67, 243 and 252.
@@ -119,7 +56,7 @@ impl Server {
         packet.extend(b"\x63\x82\x53\x63\x35\x01\x03\x3c\x20PXEClient:Arch:00007:UNDI:003001");
         packet.extend(b"\x5d\x02\x00\x07\x5e\x03\x01\x03\x01\xff");
         let socket = socket(last);
-        socket.send_to(&packet, self.pxe).unwrap();
+        socket.send_to(&packet, self.0.at("pxe")).unwrap();
         let mut reply = [0; 1500];
         let (length, _) = socket.recv_from(&mut reply).unwrap();
         [67, 243, 252].map(|wanted| option(&reply[240..length], wanted))
@@ -129,7 +66,7 @@ impl Server {
     fn fetch(&self, last: u8, name: &str) -> Result<Vec<u8>, String> {
         let socket = socket(last);
         let request = [b"\0\x01", name.as_bytes(), b"\0octet\0"].concat();
-        socket.send_to(&request, self.tftp).unwrap();
+        socket.send_to(&request, self.0.at("tftp")).unwrap();
         let mut file = Vec::new();
         let mut packet = [0; 600];
         loop {
@@ -153,14 +90,12 @@ impl Server {
 
     /// The same, once the server has taken in who has the address.
     fn fetch_known(&self, last: u8, name: &str) -> Vec<u8> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match self.fetch(last, name) {
-                Ok(file) => return file,
-                Err(text) => assert!(Instant::now() < end, "{text}"),
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let mut file = None;
+        wait_until("the address is of nobody", || {
+            file = self.fetch(last, name).ok();
+            file.is_some()
+        });
+        file.unwrap()
     }
 }
 
@@ -226,7 +161,10 @@ fn wds_17_each_machine_gets_its_own_store_and_variables_and_nobody_elses() {
     assert!(server.fetch(4, "\\Boot\\BCD").is_err());
     // What the boot manager asks for next is that of the image, or lies in the usual place.
     assert_eq!(server.fetch(2, "\\SMSBoot\\boot.sdi").unwrap(), b"boot.sdi");
-    assert_eq!(server.fetch(2, "\\Sources\\boot.wim").unwrap(), wim());
+    assert_eq!(
+        server.fetch(2, "\\Sources\\boot.wim").unwrap(),
+        windows_pe()
+    );
     let refused = server.fetch(2, "\\EFI\\Microsoft\\Boot\\SiPolicy.p7b");
     assert!(refused.unwrap_err().contains("SiPolicy"));
 }

@@ -3,18 +3,25 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test stands on fails the test")]
 
+mod program;
+#[path = "../../../tests/fixtures/wimlib.rs"]
+mod wimlib;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Seek, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Seek};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname};
+use nix::sys::socket::{setsockopt, socket, sockopt};
+use program::{Lab, MAC, wait_until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const MAC: &str = "52:54:00:99:00:01";
 /// The machine that boots the image.
 const OTHER_MAC: &str = "52:54:00:99:00:02";
 const WINE: &str = "/usr/lib/wine/wine64";
@@ -22,70 +29,34 @@ const WINESERVER: &str = "/usr/lib/wine/wineserver";
 
 /// A server with HTTPS.
 struct Server {
-    process: Child,
-    http: String,
-    https: String,
-    web: String,
-    folder: TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    server: program::Server,
+    _port: OwnedFd,
 }
 
 impl Server {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        images(&folder.path().join("images"));
-        let off = ["dhcp", "pxe", "dhcp6", "tftp", "syslog"];
-        let off = off.map(|name| format!("{name} = \"off\"\n")).concat();
-        let on = ["http", "web"].map(|name| format!("{name} = \"127.0.0.1:0\"\n"));
-        // What is made for machines names the port of the configuration.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let https = free.local_addr().unwrap();
-        drop(free);
-        let on = format!("{}https = \"{https}\"\n", on.concat());
-        let templates = folder.path().join("templates");
-        fs::create_dir(&templates).unwrap();
-        fs::write(templates.join("winpe.ipxe"), "chain {{ urls.report }}\n").unwrap();
-        let text = format!(
-            "images = \"images\"\ndata = \"data\"\n[listen]\n{on}{off}[boot]\ntemplates = \
-             \"templates\"\n[[machine]]\nmac = \"{OTHER_MAC}\"\nboot = \"winpe\"\n[[rule]]\nboot = \"script:winpe.ipxe\"\n"
+        let rules = format!(
+            "[boot]\ntemplates = \"templates\"\n[[machine]]\nmac = \"{OTHER_MAC}\"\nboot = \"winpe\"\n\
+             [[rule]]\nboot = \"script:winpe.ipxe\"\n"
         );
-        let config = folder.path().join("bootstorm.toml");
-        fs::write(&config, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bootstorm"));
-        command.args(["serve", "--workers", "1", "--xdp", "off", "--config"]);
-        let command = command.arg(&config).stdout(Stdio::piped());
-        let mut process = command.stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let lines = lines.map_while(Result::ok);
-        let lines: Vec<String> = lines.take_while(|line| line != "ready").collect();
-        let address = |name: &str| {
-            let begin = format!("listening {name} ");
-            let line = lines.iter().find_map(|line| line.strip_prefix(&begin));
-            line.unwrap_or_else(|| panic!("{name}: {lines:?}"))
-                .to_owned()
-        };
+        let lab = Lab::new(&["http", "web"], &rules);
+        images(&lab.path("images"));
+        lab.write("templates/winpe.ipxe", "chain {{ urls.report }}\n");
+        // What is made for machines names the port of the configuration.
+        let (port, address) = port();
+        let server = lab.serve_with(&["--listen", &format!("https={address}")]);
         Self {
-            http: address("http"),
-            https: address("https"),
-            web: address("web"),
-            process,
-            folder,
+            server,
+            _port: port,
         }
     }
 
-    fn get(&self, address: &str, path: &str, header: &str) -> String {
-        let mut stream = TcpStream::connect(address).unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{header}Connection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+    fn at(&self, listener: &str) -> SocketAddr {
+        self.server.at(listener)
+    }
+
+    fn get(&self, path: &str) -> String {
+        let answer = self.server.get(path);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
         body.to_owned()
@@ -94,7 +65,7 @@ impl Server {
     /// What iPXE of a machine gets.
     fn script(&self, mac: &str) -> String {
         let path = format!("/boot?mac={mac}&buildarch=x86_64&platform=efi&asked=1");
-        self.get(&self.http, &path, "User-Agent: iPXE/1.21.1\r\n")
+        self.get(&path)
     }
 
     /// The token of a boot of the machine.
@@ -106,36 +77,42 @@ impl Server {
 
     /// The machine, as the API shows it once it is so: the table takes events in a moment later.
     fn machine(&self, mac: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        for _ in 0..300 {
-            let machine = self.shown(mac);
-            if is_so(&machine) {
-                return machine;
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
-        panic!("{:#}", self.shown(mac));
+        let mut machine = Value::Null;
+        wait_until(mac, || {
+            machine = self.shown(mac);
+            is_so(&machine)
+        });
+        machine
     }
 
     fn shown(&self, mac: &str) -> Value {
-        let token = fs::read_to_string(self.folder.path().join("data/admin.token")).unwrap();
-        let header = format!("Authorization: Bearer {}\r\n", token.trim());
-        let path = format!("/api/v1/clients/{mac}");
-        serde_json::from_str(&self.get(&self.web, &path, &header)).unwrap()
+        self.server.api(&format!("/api/v1/clients/{mac}"))
     }
 
     /// What a machine finds beside its client.
     fn instructions(&self) -> Value {
         json!({
             "version": 1,
-            "server": format!("https://{}", self.https),
+            "server": format!("https://{}", self.at("https")),
             "token": self.token(),
             "mac": MAC,
             // The server knows no such entry: what the machine has is what holds.
             "entry": "elsewhere",
-            "ca": self.get(&self.http, "/ca.crt", ""),
+            "ca": self.get("/ca.crt"),
             "patience": 60,
         })
     }
+}
+
+/// A free port that nobody else gets, and that the server may share: bound, but not listening.
+fn port() -> (OwnedFd, SockaddrIn) {
+    let kind = SockType::Stream;
+    let held = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    setsockopt(&held, sockopt::ReuseAddr, &true).unwrap();
+    setsockopt(&held, sockopt::ReusePort, &true).unwrap();
+    bind(held.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+    let address = getsockname(held.as_raw_fd()).unwrap();
+    (held, address)
 }
 
 /// A Windows PE as far as a server looks into it, whose client starts something.
@@ -152,14 +129,9 @@ fn images(folder: &Path) {
         "[winpe]\nclient = true\nstart = [\"echo %BOOTSTORM_ENTRY%>told.txt\"]\n",
     )
     .unwrap();
-    let wimlib = |words: &[&str]| {
-        let mut wimlib = Command::new("wimlib-imagex");
-        let said = wimlib.args(words).current_dir(folder).output().unwrap();
-        assert!(said.status.success(), "{words:?}: {said:?}");
-    };
-    wimlib(&["capture", "boot", "winpe.wim", "WinPE", "--boot"]);
-    let x64 = "--image-property=WINDOWS/ARCH=9";
-    wimlib(&["info", "winpe.wim", "1", x64]);
+    let wim = folder.join("winpe.wim");
+    wimlib::pack(&boot, &wim, "WinPE", &["--boot"]);
+    wimlib::imagex(&[&"info", &wim, &"1", &"--image-property=WINDOWS/ARCH=9"]);
 }
 
 /// Kinds and texts of a machine's steps that are its own reports, and the lines that it said.
@@ -360,8 +332,8 @@ fn what_the_server_injects_is_run(windows: &Windows, server: &Server) {
         let line = script.lines().find_map(|it| it.trim().strip_prefix(&line));
         let line = line.unwrap_or_else(|| panic!("{name}: {script}"));
         let url = line.split(' ').next().unwrap();
-        let path = url.strip_prefix(&format!("http://{}", server.http));
-        server.get(&server.http, path.unwrap(), "")
+        let path = url.strip_prefix(&format!("http://{}", server.at("http")));
+        server.get(path.unwrap())
     };
     assert!(injected("winpeshl.ini").contains("bootstorm-winpe.exe"));
     assert_eq!(injected("bootstorm-winpe.exe"), "stands in");
@@ -414,7 +386,7 @@ fn a_token_of_nobody_is_refused(windows: &Windows, server: &Server) {
 fn another_ca_is_not_trusted(windows: &Windows, server: &Server) {
     let other = Server::start();
     let mut instructions = server.instructions();
-    instructions["ca"] = other.get(&other.http, "/ca.crt", "").into();
+    instructions["ca"] = other.get("/ca.crt").into();
     let system = System32::new(windows, &instructions.to_string());
     let (code, said) = system.run(&[]);
     assert_eq!(code, Some(3), "{said}");

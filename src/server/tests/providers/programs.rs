@@ -1,51 +1,40 @@
 //! Programs.
 
 use std::fs;
-use std::thread::sleep;
-use std::time::Duration;
 
-use crate::lab::{Lab, Server};
+use crate::program::{Server, wait_until};
+use crate::{BUDGET, lab};
 
-/// Nobody else sleeps that long.
-const SLEEP: &str = "98765.4321";
-
-fn asking(program: &str) -> Server {
-    Lab::new().serve(&format!(
-        "[[provider]]\ntype = \"exec\"\nbudget = \"2s\"\nprogram = {program}\n\
-         [[provider]]\ntype = \"menu\"\n"
-    ))
+fn asking(budget: &str, program: &str) -> Server {
+    let exec = format!("[[provider]]\ntype = \"exec\"\n{budget}program = {program}\n");
+    lab(&format!("{exec}[[provider]]\ntype = \"menu\"\n")).serve()
 }
 
 #[test]
 fn a_program_says_what_a_machine_boots() {
     let says =
         r#"["/bin/sh", "-c", 'cat > /dev/null; echo "{\"answer\":\"serve\",\"boot\":\"local\"}"']"#;
-    let script = asking(says).script("");
+    let script = asking(BUDGET, says).script("");
     assert!(script.contains("# bootstorm: local\n"), "{script}");
 }
 
 #[test]
 fn a_program_that_hangs_is_ended_and_the_next_provider_asked() {
-    let hangs = format!(r#"["/bin/sh", "-c", "sleep {SLEEP} & wait"]"#);
-    let server = asking(&hangs);
+    // Nobody else sleeps that long.
+    let long = format!("98765.{}", std::process::id());
+    let hangs = format!(r#"["/bin/sh", "-c", "sleep {long} & wait"]"#);
+    let server = asking("budget = \"4s\"\n", &hangs);
     let asked = std::thread::spawn(move || server.script(""));
-    assert!(within_ten_seconds(sleeps), "the program does not run");
+    wait_until("the program does not run", || sleeps(&long));
     let script = asked.join().unwrap();
     assert!(script.contains("# bootstorm: menu\n"), "{script}");
     // The answer does not wait for their end.
-    assert!(within_ten_seconds(|| !sleeps()), "what it started goes on");
+    wait_until("what it started goes on", || !sleeps(&long));
 }
 
-fn within_ten_seconds(happens: impl Fn() -> bool) -> bool {
-    (0..200).any(|_| {
-        sleep(Duration::from_millis(50));
-        happens()
-    })
-}
-
-fn sleeps() -> bool {
+fn sleeps(long: &str) -> bool {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     processes
         .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
-        .any(|line| line == format!("sleep\0{SLEEP}\0").as_bytes())
+        .any(|line| line == format!("sleep\0{long}\0").as_bytes())
 }

@@ -1,6 +1,9 @@
 //! Servers that send machines on to each other, and a machine that goes where it is sent.
 
-use crate::lab::{Lab, Server, ask};
+use crate::program::{Server, answer, ask};
+use crate::{configure, lab};
+
+const MENU: &str = "[[provider]]\ntype = \"menu\"\n";
 
 /// What iPXE of the machine knows of itself.
 const SETTINGS: [(&str, &str); 3] = [
@@ -10,7 +13,7 @@ const SETTINGS: [(&str, &str); 3] = [
 ];
 
 fn referral(to: &Server) -> String {
-    let url = format!("http://{}/boot", to.http);
+    let url = format!("http://{}/boot", to.at("http"));
     format!("[[provider]]\ntype = \"referral\"\nurl = \"{url}\"\n")
 }
 
@@ -33,22 +36,23 @@ fn follow(script: &str) -> String {
     let target = chains.find_map(|target| target.split_once("##params=machine"));
     let (target, _) = target.unwrap_or_else(|| panic!("it leads nowhere:\n{script}"));
     let (address, path) = target.split_once('/').unwrap();
-    let path = format!("/{path}");
-    ask(address.parse().unwrap(), "POST", &path, &form.join("&"))
+    let request = format!("POST /{path}");
+    answer(ask(address.parse().unwrap(), &request, "", &form.join("&")))
 }
 
 #[test]
 fn twopxe_26_a_second_server_boots_what_the_first_sends_on() {
-    let second = Lab::new();
+    let second = lab("[[rule]]\nboot = \"script:here.ipxe\"\n");
     second.write(
         "scripts/here.ipxe",
         "echo {{ machine.mac }} {{ smbios.serial }} {{ params.offerid }} {{ params|length }}\n",
     );
-    let second = second.serve("[[rule]]\nboot = \"script:here.ipxe\"\n");
-    let first = Lab::new().serve(&format!(
-        "{}when = \"params.offerid == 'SMS 1'\"\n[[provider]]\ntype = \"menu\"\n",
+    let second = second.serve();
+    let first = lab(&format!(
+        "{}when = \"params.offerid == 'SMS 1'\"\n{MENU}",
         referral(&second)
     ));
+    let first = first.serve();
     let here = first.script("&offerid=SMS%202");
     assert!(here.contains("# bootstorm: menu\n"), "{here}");
     let sent = first.script("&offerid=SMS%201&tokenid=17");
@@ -62,11 +66,10 @@ fn twopxe_26_a_second_server_boots_what_the_first_sends_on() {
 
 #[test]
 fn twopxe_11_two_servers_that_send_machines_to_each_other_end_with_a_reason() {
-    let lab = Lab::new();
-    let first = lab.serve("[[provider]]\ntype = \"menu\"\n");
-    let second = Lab::new().serve(&referral(&first));
-    lab.configure(&referral(&second));
-    first.reload("configuration read again");
+    let first = lab(MENU).serve();
+    let second = lab(&referral(&first)).serve();
+    configure(&first.lab, &referral(&second));
+    first.reload(&["configuration read again"]);
     let sent = first.script("");
     assert!(sent.contains("# bootstorm: referral\n"), "{sent}");
     let sent_back = follow(&sent);
@@ -74,11 +77,8 @@ fn twopxe_11_two_servers_that_send_machines_to_each_other_end_with_a_reason() {
     let ended = follow(&sent_back);
     assert!(ended.contains("echo [policy.all-passed]"), "{ended}");
     // The first can still decide about those that come back.
-    lab.configure(&format!(
-        "{}[[provider]]\ntype = \"menu\"\n",
-        referral(&second)
-    ));
-    first.reload("configuration read again");
+    configure(&first.lab, &(referral(&second) + MENU));
+    first.reload(&["configuration read again"]);
     let decided = follow(&follow(&first.script("")));
     assert!(decided.contains("# bootstorm: menu\n"), "{decided}");
 }

@@ -1,14 +1,16 @@
 //! Services, databases and Configuration Manager.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 
-use crate::lab::{Lab, PATIENCE};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+
+use crate::program::{PATIENCE, PROGRAM};
+use crate::{BUDGET, lab};
 
 const MENU: &str = "[[provider]]\ntype = \"menu\"\n";
 
@@ -23,6 +25,11 @@ const QUERY: &str = "
     SELECT 'script:deploy.ipxe' AS boot, s.OSDComputerName, s.Role, s.TimeZoneName
     FROM ComputerIdentity c JOIN Settings s ON s.Type = 'C' AND s.ID = c.ID
     WHERE lower(c.UUID) = :guid OR lower(c.MacAddress) = :mac OR c.SerialNumber = :serial";
+
+fn database() -> String {
+    let sql = "type = \"sql\"\nurl = \"sqlite:mdt.db\"\n";
+    format!("[[provider]]\n{BUDGET}{sql}query = \"\"\"{QUERY}\"\"\"\n")
+}
 
 fn make_database(path: &Path) {
     let runtime = tokio::runtime::Builder::new_current_thread();
@@ -73,11 +80,11 @@ fn twopxe_08_a_service_is_told_of_a_machine_and_says_what_it_boots() {
     let (address, told) = service(
         r#"{"answer": "serve", "boot": "script:deploy.ipxe", "values": {"seat": "7 left"}}"#,
     );
-    let lab = Lab::new();
-    lab.write("scripts/deploy.ipxe", "echo seat {{ values.seat }}\n");
-    let server = lab.serve(&format!(
-        "[[provider]]\ntype = \"webhook\"\nurl = \"http://{address}/boot\"\n{MENU}"
+    let lab = lab(&format!(
+        "[[provider]]\ntype = \"webhook\"\n{BUDGET}url = \"http://{address}/boot\"\n{MENU}"
     ));
+    lab.write("scripts/deploy.ipxe", "echo seat {{ values.seat }}\n");
+    let server = lab.serve();
     let script = server.script("&serial=S%201");
     assert!(script.contains("# bootstorm: deploy.ipxe\n"), "{script}");
     assert!(script.contains("echo seat 7 left\n"), "{script}");
@@ -89,14 +96,12 @@ fn twopxe_08_a_service_is_told_of_a_machine_and_says_what_it_boots() {
 
 #[test]
 fn twopxe_16_a_database_gives_role_name_and_settings() {
-    let lab = Lab::new();
+    let lab = lab(&format!("{}{MENU}", database()));
     let script =
         "echo {{ values.osdcomputername }} | {{ values.role }} | {{ values.timezonename }}\n";
     lab.write("scripts/deploy.ipxe", script);
     make_database(&lab.path("mdt.db"));
-    let server = lab.serve(&format!(
-        "[[provider]]\ntype = \"sql\"\nurl = \"sqlite:mdt.db\"\nquery = \"\"\"{QUERY}\"\"\"\n{MENU}"
-    ));
+    let server = lab.serve();
     let script = server.script("");
     assert!(
         script.contains("echo LAB3-17 | Library | W. Europe Standard Time\n"),
@@ -111,16 +116,17 @@ fn twopxe_16_a_database_gives_role_name_and_settings() {
 
 #[test]
 fn twopxe_16_machines_boot_when_the_database_is_gone() {
-    let server = Lab::new().serve(&format!(
-        "[[provider]]\ntype = \"sql\"\nurl = \"sqlite:mdt.db\"\nquery = \"\"\"{QUERY}\"\"\"\n{MENU}"
-    ));
+    let server = lab(&format!("{}{MENU}", database())).serve();
     let script = server.script("");
     assert!(script.contains("# bootstorm: menu\n"), "{script}");
 }
 
 #[test]
 fn twopxe_12_a_deployment_is_booted_by_name_if_it_is_the_machines() {
-    let lab = Lab::new();
+    let lab = lab(&format!(
+        "[policy.prompt]\nknown = \"opt-in\"\nnew = \"opt-in\"\n\
+         [[provider]]\ntype = \"configmgr\"\n{BUDGET}file = \"deployments.json\"\n{MENU}"
+    ));
     lab.write("scripts/deploy.ipxe", "echo runs {{ values.deployment }}\n");
     lab.write(
         "deployments.json",
@@ -131,10 +137,7 @@ fn twopxe_12_a_deployment_is_booted_by_name_if_it_is_the_machines() {
             {"resource": 17, "mac": "52:54:00:99:00:02", "deployment": "SMS20005",
              "boot": "script:deploy.ipxe"}]"#,
     );
-    let server = lab.serve(&format!(
-        "[policy.prompt]\nknown = \"opt-in\"\nnew = \"opt-in\"\n\
-         [[provider]]\ntype = \"configmgr\"\nfile = \"deployments.json\"\n{MENU}"
-    ));
+    let server = lab.serve();
     let usual = server.script("");
     assert!(usual.contains("echo runs SMS20009\n"), "{usual}");
     let asks = |script: &str| script.contains("prompt --timeout");
@@ -159,15 +162,15 @@ fn twopxe_08_those_that_hang_or_fail_leave_it_to_the_next_in_the_configured_orde
     let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
     let (decides, told) = service(r#"{"answer": "serve", "boot": "script:deploy.ipxe"}"#);
     let (late, _) = service(r#"{"answer": "serve", "boot": "local"}"#);
-    let lab = Lab::new();
-    lab.write("scripts/deploy.ipxe", "echo decided\n");
-    let server = lab.serve(&format!(
+    let lab = lab(&format!(
         "[[provider]]\ntype = \"webhook\"\nname = \"hangs\"\nbudget = \"1s\"\nurl = \"http://{}/\"\n\
          [[provider]]\ntype = \"exec\"\nprogram = [\"/bin/false\"]\n\
-         [[provider]]\ntype = \"webhook\"\nname = \"decides\"\nurl = \"http://{decides}/\"\n\
+         [[provider]]\ntype = \"webhook\"\nname = \"decides\"\n{BUDGET}url = \"http://{decides}/\"\n\
          [[provider]]\ntype = \"webhook\"\nname = \"late\"\nurl = \"http://{late}/\"\n{MENU}",
         hangs.local_addr().unwrap()
     ));
+    lab.write("scripts/deploy.ipxe", "echo decided\n");
+    let server = lab.serve();
     let script = server.script("");
     assert!(script.contains("echo decided\n"), "{script}");
     assert!(told.recv_timeout(PATIENCE).is_ok());
@@ -175,18 +178,16 @@ fn twopxe_08_those_that_hang_or_fail_leave_it_to_the_next_in_the_configured_orde
 
 #[test]
 fn a_provider_that_cannot_be_asked_is_named_with_its_place() {
-    let lab = Lab::new();
     let bad =
         "[[provider]]\ntype = \"sql\"\nurl = \"sqlite:mdt.db\"\nquery = \"SELECT :serialnumber\"\n";
-    lab.configure(bad);
-    let text = fs::read_to_string(lab.path("bootstorm.toml")).unwrap();
-    let line = text
-        .lines()
-        .position(|line| line == "[[provider]]")
-        .unwrap()
-        + 1;
+    let lab = lab(bad);
+    let line = lab.line("[[provider]]");
     let place = format!("bootstorm.toml:{line}:1: error[provider.unusable]: ");
-    let checked = lab.command(&["check"]).output().unwrap();
+    let checked = Command::new(PROGRAM)
+        .arg("check")
+        .arg(lab.config())
+        .output();
+    let checked = checked.unwrap();
     let said = String::from_utf8(checked.stdout).unwrap();
     assert_eq!(checked.status.code(), Some(2), "{said}");
     assert!(
