@@ -1,11 +1,23 @@
 //! A file's bytes: counted, hashed and thrown away; only scripts and the like are kept.
 
+pub(crate) mod copies;
+mod original;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
 use sha2::{Digest as _, Sha256};
+use twox_hash::xxhash3_128::{DEFAULT_SECRET_LENGTH, RawHasher, SecretBuffer};
+
+use copies::{Content, Seat, Standing};
+use original::Original;
+pub(crate) use original::Told;
 
 use super::event::{Event, File};
 use super::io::World;
-use super::plan::Verify;
-use crate::finding::{Code, Finding};
+use super::plan::{Plan, Verify};
+use crate::finding::Finding;
 
 /// A script that is longer is none.
 pub(crate) const SCRIPT_MAX: usize = 256 * 1024;
@@ -28,9 +40,15 @@ pub(crate) enum Keep {
 #[derive(Debug)]
 pub(crate) struct Body {
     bytes: u64,
-    digest: Option<Sha256>,
+    hashes: Option<Box<Hashes>>,
     keep: Keep,
     text: Vec<u8>,
+}
+
+/// What is computed of its bytes.
+struct Hashes {
+    xxh3: RawHasher<&'static [u8; DEFAULT_SECRET_LENGTH]>,
+    sha256: Option<(Sha256, Seat)>,
 }
 
 /// A file that is there.
@@ -38,27 +56,37 @@ pub(crate) struct Body {
 pub(crate) struct Fetched {
     /// Its length.
     pub(crate) bytes: u64,
-    /// What it hashes to, where that was asked for.
+    /// Its XXH3, where hashes were asked for.
+    pub(crate) xxh3: Option<u128>,
+    /// Its SHA-256, where it was for this machine to compute.
     pub(crate) sha256: Option<[u8; 32]>,
     /// What was to be kept; nothing where that was too long.
     pub(crate) text: Option<Vec<u8>>,
 }
 
-/// What a server says of a file's bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
-    /// Hexadecimal digits that the SHA-256 begins with.
-    pub(crate) digits: String,
-    /// They are known to be those of the SHA-256; else they may be anything's.
-    pub(crate) certain: bool,
-}
-
 impl Body {
-    /// An empty file.
-    pub(crate) fn new(keep: Keep, verify: Verify) -> Self {
+    /// An empty file from this URL, of which the server says this.
+    pub(crate) fn new(keep: Keep, url: &str, told: Option<&Told>, plan: &Plan) -> Self {
+        let hashes = (plan.verify == Verify::Sha256).then(|| {
+            let seat = if keep == Keep::Discard && !url.contains('?') {
+                plan.copies.seat(&Original::of(url, told, plan))
+            } else {
+                // It is small, and this machine's own.
+                Some(Seat::default())
+            };
+            Box::new(Hashes::new(seat))
+        });
+        Self {
+            hashes,
+            ..Self::unhashed(keep)
+        }
+    }
+
+    /// An empty one that nobody compares with anything.
+    pub(crate) const fn unhashed(keep: Keep) -> Self {
         Self {
             bytes: 0,
-            digest: (verify == Verify::Sha256).then(Sha256::new),
+            hashes: None,
             keep,
             text: Vec::new(),
         }
@@ -67,8 +95,8 @@ impl Body {
     /// Its next bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
-        if let Some(digest) = &mut self.digest {
-            digest.update(bytes);
+        if let Some(hashes) = &mut self.hashes {
+            hashes.push(bytes);
         }
         let max = match self.keep {
             Keep::Discard => return,
@@ -90,7 +118,7 @@ impl Body {
     pub(crate) fn finish(self) -> Fetched {
         let Self {
             bytes,
-            digest,
+            hashes,
             keep,
             mut text,
         } = self;
@@ -103,72 +131,92 @@ impl Body {
                 Some(text)
             }
         };
+        let xxh3 = hashes.as_ref().map(|hashes| hashes.xxh3.finish_128());
+        let sha256 = hashes.and_then(|hashes| hashes.sha256);
         Fetched {
             bytes,
-            sha256: digest.map(|digest| digest.finalize().into()),
+            xxh3,
+            sha256: sha256.map(|(digest, _)| digest.finalize().into()),
             text,
         }
     }
 }
 
+impl Hashes {
+    fn new(seat: Option<Seat>) -> Self {
+        Self {
+            xxh3: RawHasher::new(SecretBuffer::default()),
+            sha256: seat.map(|seat| (Sha256::new(), seat)),
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.xxh3.write(bytes);
+        if let Some((digest, _)) = &mut self.sha256 {
+            digest.update(bytes);
+        }
+    }
+}
+
+impl fmt::Debug for Hashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sha256 = self.sha256.is_some();
+        f.debug_struct("Hashes")
+            .field("sha256", &sha256)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Fetched {
-    /// Compares the file with what is known of it, and books it.
+    /// Compares the file with what is known of it, and books it; so it does with copies of other
+    /// machines that waited for this one.
     ///
     /// # Errors
-    /// [`Code::BodyWrongSha256`], where the server or the scenario has given another SHA-256.
+    /// [`Code::BodyWrongSha256`](crate::finding::Code::BodyWrongSha256), where the server or the
+    /// scenario has given another SHA-256.
     pub(crate) fn book(
         &self,
-        name: &str,
+        url: &str,
         told: Option<&Told>,
         world: &mut World<'_>,
     ) -> Result<(), Finding> {
-        let verified = self.verified(name, told, world)?;
-        let (path, query) = name.split_once('?').unwrap_or((name, ""));
+        let file = Original::of(url, told, world.plan);
         // What is kept, and what a query asks for, is made for one machine: nobody else's is to
         // have the same bytes, and the query is the machine's secret.
-        let is_everybodys = self.text.is_none() && query.is_empty();
-        world.book(Event::Fetched(File {
-            name: path.to_owned(),
+        let is_everybodys = self.text.is_none() && !url.contains('?');
+        let xxh3 = self.xxh3.filter(|_| is_everybodys);
+        let content = Content {
             bytes: self.bytes,
-            sha256: self.sha256.filter(|_| is_everybodys),
+            xxh3: self.xxh3.unwrap_or_default(),
+        };
+        let standing = if xxh3.is_some() {
+            self.compared(&file, content, world)
+        } else {
+            Standing::of(self.sha256, None)
+        };
+        let verified = file.judge(content, standing)?;
+        world.book(Event::Fetched(File {
+            name: file.name,
+            bytes: self.bytes,
+            xxh3,
+            sha256: standing.sha256().filter(|_| is_everybodys),
             verified,
         }));
         Ok(())
     }
 
-    fn verified(
-        &self,
-        name: &str,
-        told: Option<&Told>,
-        world: &World<'_>,
-    ) -> Result<bool, Finding> {
-        let Some(sha256) = &self.sha256 else {
-            return Ok(false);
-        };
-        let digits = hex::encode(sha256);
-        let wrong = |who: &str, wanted: &str| {
-            let evidence = format!(
-                "{name}: {} bytes with the SHA-256 {digits}; {who} {wanted}",
-                self.bytes
-            );
-            Finding::new(Code::BodyWrongSha256, evidence)
-        };
-        let path = name.split(['?', '#']).next().unwrap_or(name);
-        let mut expected = world.plan.expected.iter();
-        let expected = expected.find(|expected| path.ends_with(&expected.name));
-        if let Some(expected) = expected
-            && expected.sha256 != *sha256
-        {
-            let wanted = hex::encode(expected.sha256);
-            return Err(wrong("the scenario says", &wanted));
-        }
-        let told_so = told.is_some_and(|told| digits.starts_with(&told.digits));
-        match told {
-            Some(told) if told.certain && !told_so => {
-                Err(wrong("the server's ETag says", &told.digits))
+    /// Compares it with other machines' copies.
+    fn compared(&self, file: &Original, content: Content, world: &mut World<'_>) -> Standing {
+        let (machine, copies) = (world.identity.index, &world.plan.copies);
+        let (standing, settled) = copies.add(file, machine, content, self.sha256);
+        for other in settled {
+            match file.judge(other.content, other.standing) {
+                Ok(true) => world.book_of(other.machine, Event::Verified),
+                Ok(false) => {}
+                Err(finding) => world.book_of(other.machine, Event::Deviation(finding)),
             }
-            _ => Ok(expected.is_some() || told_so),
         }
+        standing
     }
 }
 

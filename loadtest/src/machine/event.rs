@@ -21,6 +21,8 @@ pub(crate) enum Event {
     },
     /// A file is there, whole.
     Fetched(File),
+    /// A file that was booked unverified turned out to be what it should be.
+    Verified,
     /// The server did what it should not.
     Deviation(Finding),
     /// It is through.
@@ -34,7 +36,9 @@ pub(crate) struct File {
     pub(crate) name: String,
     /// Bytes.
     pub(crate) bytes: u64,
-    /// What they hash to, where that was asked for.
+    /// Their XXH3, where it was asked for and others are to have the same bytes.
+    pub(crate) xxh3: Option<u128>,
+    /// Their SHA-256, where it is known and others are to have the same.
     pub(crate) sha256: Option<[u8; 32]>,
     /// The hash is one that the server or the scenario gave for this file.
     pub(crate) verified: bool,

@@ -87,6 +87,8 @@ pub(crate) enum Output {
     PowerOff,
     /// Something for the books.
     Event(Event),
+    /// The same of the machine with this number, of whose file more is known now.
+    EventOf(u32, Event),
 }
 
 /// How a part of a boot goes on.
@@ -173,6 +175,11 @@ impl World<'_> {
     /// Books something.
     pub(crate) fn book(&mut self, event: Event) {
         self.out.push(Output::Event(event));
+    }
+
+    /// Books something of the machine with this number.
+    pub(crate) fn book_of(&mut self, machine: u32, event: Event) {
+        self.out.push(Output::EventOf(machine, event));
     }
 
     /// The machine got so far; said again, it counts once.

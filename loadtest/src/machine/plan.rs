@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::body::copies::Copies;
 use super::event::Phase;
 
 /// What all machines of a storm share.
@@ -27,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) verify: Verify,
     /// SHA-256 of files, by the end of their URL or path.
     pub(crate) expected: Vec<Expected>,
+    /// What machines know of each other's files.
+    pub(crate) copies: Copies,
     /// Addresses of the names that URLs may have; no DNS is asked.
     pub(crate) hosts: BTreeMap<String, Ipv4Addr>,
     /// A connection serves for more than one request, as with every iPXE of today.

@@ -137,6 +137,7 @@ impl Books {
                     self.found(who, other, trace, elapsed);
                 }
             }
+            Event::Verified => self.files.verified(),
             Event::Deviation(finding) => self.found(who, finding, trace, elapsed),
             Event::Ended(outcome) => self.ended(who, outcome, trace, elapsed),
         }

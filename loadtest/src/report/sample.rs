@@ -77,6 +77,7 @@ impl Played {
         let file = File {
             name: "http://10.99.0.2/initrd".to_owned(),
             bytes: 10_000_000,
+            xxh3: Some(7),
             sha256: Some([7; 32]),
             verified: true,
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bootstorm_config::Span;
 
 use super::{LeasesFrom, Mode, Restart, Scenario, Until};
+use crate::machine::body::copies::Copies;
 use crate::machine::event::Phase;
 use crate::machine::plan::{Expected, Leases, Plan};
 use crate::report::About;
@@ -116,6 +117,7 @@ impl Scenario {
             tries: self.boot.tries,
             verify: self.boot.verify,
             expected: expected.collect(),
+            copies: Copies::default(),
             hosts: self.boot.hosts.clone(),
             keep_alive: self.boot.keep_alive,
             reports: self.boot.reports,

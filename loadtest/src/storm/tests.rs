@@ -5,11 +5,14 @@ mod server;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use sha2::{Digest as _, Sha256};
+
 use super::*;
 use crate::finding::Code;
 use crate::machine::behaviour::Trouble;
+use crate::machine::body::copies::Copies;
 use crate::machine::event::Phase;
-use crate::machine::plan::{Leases, Network, Ports, Timing, Verify};
+use crate::machine::plan::{Expected, Leases, Network, Ports, Timing, Verify};
 use crate::machine::profile::Profile;
 use crate::report::{About, End};
 use server::{HOST, Served, Server};
@@ -56,6 +59,7 @@ fn setup(server: &Server, profiles: &[Profile], machines: u32) -> Setup {
         patience: Duration::from_secs(60),
         verify: Verify::Sha256,
         expected: Vec::new(),
+        copies: Copies::default(),
         hosts: BTreeMap::new(),
         keep_alive: true,
         reports: false,
@@ -208,6 +212,35 @@ fn machines_with_troubles_come_through_or_leave() {
     let machines = report.all.machines;
     assert_eq!((machines.booted, machines.left), (10, 2), "{report:#?}");
     assert_eq!(machines.restarts, 4);
+}
+
+#[test]
+fn every_machine_s_image_is_verified_by_the_sha_256_of_a_few() {
+    let image = noise(1_000_000);
+    let server = served().start();
+    let mut setup = setup(&server, &[Profile::IpxeHttp], 12);
+    plan(&mut setup).expected.push(Expected {
+        name: "/initrd".to_owned(),
+        sha256: Sha256::digest(&image).into(),
+    });
+    // The first ones compute it, and the others are through before them.
+    for start in &mut setup.starts[..2] {
+        start.behaviour = Behaviour {
+            trouble: Trouble::Stall,
+            pause: Duration::from_millis(300),
+            after: 500_000,
+        };
+    }
+    let report = play(setup).unwrap();
+    assert_eq!(report.all.machines.booted, 12, "{report:#?}");
+    assert_eq!(codes(&report), [] as [&str; 0]);
+    let files = report.files;
+    assert_eq!(
+        (files.count, files.verified, files.unverified),
+        (36, 12, 24)
+    );
+    let sha256 = hex::encode(Sha256::digest(&image));
+    assert_eq!(files.largest[0].sha256, Some(sha256));
 }
 
 #[test]

@@ -9,7 +9,6 @@ use crate::finding::{Code, Finding};
 use crate::machine::body::{Body, Keep};
 use crate::machine::event::Event;
 use crate::machine::io::{Output, World};
-use crate::machine::plan::Verify;
 use crate::machine::trace::Way;
 
 /// Interim answers (1xx) before the answer.
@@ -137,9 +136,10 @@ impl Work {
         }
         let wanted = head.is_success() && self.request.method == Method::Get;
         let body = if wanted {
-            Body::new(self.request.keep, world.plan.verify)
+            let told = head.told.as_ref();
+            Body::new(self.request.keep, &url.to_string(), told, world.plan)
         } else {
-            Body::new(Keep::Discard, Verify::Length)
+            Body::unhashed(Keep::Discard)
         };
         self.state = State::Reading(Box::new(head), framing, body);
         Ok(())

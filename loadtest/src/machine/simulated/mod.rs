@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::finding::Code;
 use crate::machine::Machine;
 use crate::machine::behaviour::Behaviour;
+use crate::machine::body::copies::Copies;
 use crate::machine::event::{Event, Outcome, Phase};
 use crate::machine::identity::Identity;
 use crate::machine::io::{Input, Output, Socket};
@@ -38,6 +39,7 @@ pub(crate) fn plan() -> Plan {
         tries: 1,
         verify: Verify::Sha256,
         expected: Vec::new(),
+        copies: Copies::default(),
         hosts: BTreeMap::new(),
         keep_alive: true,
         reports: false,

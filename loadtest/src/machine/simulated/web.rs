@@ -28,6 +28,8 @@ pub(crate) struct Sim {
     /// Where it connected to: port, and name with TLS.
     pub(crate) connects: Vec<(u16, Option<String>)>,
     pub(crate) events: Vec<Event>,
+    /// What became of other machines' files.
+    pub(crate) others: Vec<(u32, Event)>,
     /// Bytes that the server sends at once.
     pub(crate) piece: usize,
     life: Life,
@@ -71,6 +73,7 @@ impl Sim {
             requests: Vec::new(),
             connects: Vec::new(),
             events: Vec::new(),
+            others: Vec::new(),
             piece: usize::MAX,
             life: Life::default(),
             trace: Trace::default(),
@@ -132,6 +135,7 @@ impl Sim {
         for output in std::mem::take(&mut self.out) {
             match output {
                 Output::Event(event) => self.events.push(event),
+                Output::EventOf(machine, event) => self.others.push((machine, event)),
                 Output::Connect(to, name) => {
                     assert_eq!(*to.ip(), SERVER);
                     self.connects.push((to.port(), name));
@@ -155,6 +159,11 @@ impl Sim {
                 other => panic!("not of HTTP: {other:?}"),
             }
         }
+    }
+
+    /// Takes what a step wanted that speaks with no server.
+    pub(crate) fn take_out(&mut self) {
+        self.serve(&mut VecDeque::new(), &mut |_| Reply::Nothing);
     }
 
     /// How long the play took.

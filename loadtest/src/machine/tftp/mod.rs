@@ -95,7 +95,7 @@ impl Transfer {
     pub(crate) fn start(wish: Wish, world: &mut World<'_>) -> Self {
         let mut transfer = Self {
             probing: wish.client.probes(),
-            body: Some(Body::new(wish.keep, world.plan.verify)),
+            body: Some(Body::new(wish.keep, &wish.url(), None, world.plan)),
             wish,
             peer: None,
             agreed: PLAIN,
@@ -384,7 +384,7 @@ impl Transfer {
         self.book_bytes(world);
         world.want(Output::Close(Socket::Tftp));
         let fetched = body.finish();
-        let name = self.url();
+        let name = self.wish.url();
         world.note(Way::In, || {
             format!("{name}: {} bytes, the last block", fetched.bytes)
         });
@@ -466,10 +466,11 @@ impl Transfer {
         }
         Progress::Going
     }
+}
 
+impl Wish {
     fn url(&self) -> String {
-        let Wish { server, file, .. } = &self.wish;
-        Url::of_file(*server.ip(), server.port(), file).to_string()
+        Url::of_file(*self.server.ip(), self.server.port(), &self.file).to_string()
     }
 }
 

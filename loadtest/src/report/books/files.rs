@@ -1,6 +1,7 @@
 //! Which files were fetched, and whether everybody got the same.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use super::super::{Files, Named};
 use crate::finding::{Code, Finding};
@@ -27,6 +28,14 @@ pub(super) struct Ledger {
 struct Entry {
     count: u64,
     bytes: u64,
+    first: Option<Copy>,
+}
+
+/// A copy that others are to be like.
+#[derive(Clone, Copy, Debug)]
+struct Copy {
+    bytes: u64,
+    xxh3: u128,
     sha256: Option<[u8; 32]>,
 }
 
@@ -47,16 +56,33 @@ impl Ledger {
         let entry = self.names.entry(file.name.as_str().into()).or_default();
         entry.count += 1;
         entry.bytes += file.bytes;
-        let sha256 = file.sha256?;
-        let before = *entry.sha256.get_or_insert(sha256);
-        (before != sha256 && file.bytes >= COMMON_MIN).then(|| {
-            let [before, sha256] = [before, sha256].map(hex::encode);
-            let evidence = format!(
-                "{}: SHA-256 {before} at first, now {sha256} ({} bytes)",
-                file.name, file.bytes
-            );
-            Finding::new(Code::BodyDiffers, evidence)
+        let copy = Copy {
+            bytes: file.bytes,
+            xxh3: file.xxh3?,
+            sha256: file.sha256,
+        };
+        let first = entry.first.get_or_insert(copy);
+        if first.is_like(&copy) {
+            first.sha256 = first.sha256.or(copy.sha256);
+            return None;
+        }
+        (file.bytes >= COMMON_MIN).then(|| {
+            let evidence = match (first.sha256, copy.sha256) {
+                (Some(before), Some(now)) => {
+                    let [before, now] = [before, now].map(hex::encode);
+                    let bytes = file.bytes;
+                    format!("SHA-256 {before} at first, now {now} ({bytes} bytes)")
+                }
+                _ => format!("{first} at first, now {copy}"),
+            };
+            Finding::new(Code::BodyDiffers, format!("{}: {evidence}", file.name))
         })
+    }
+
+    /// A file that was added unverified is verified now.
+    pub(super) const fn verified(&mut self) {
+        self.total.verified += 1;
+        self.total.unverified -= 1;
     }
 
     pub(super) fn close(self) -> Files {
@@ -64,7 +90,7 @@ impl Ledger {
             name: name.into(),
             count: entry.count,
             bytes: entry.bytes,
-            sha256: entry.sha256.map(hex::encode),
+            sha256: entry.first.and_then(|first| first.sha256).map(hex::encode),
         });
         let mut largest: Vec<Named> = named.collect();
         largest.sort_by(|a, b| (b.bytes, &a.name).cmp(&(a.bytes, &b.name)));
@@ -72,6 +98,27 @@ impl Ledger {
         Files {
             largest,
             ..self.total
+        }
+    }
+}
+
+impl Copy {
+    fn is_like(&self, other: &Self) -> bool {
+        (self.bytes, self.xxh3) == (other.bytes, other.xxh3)
+    }
+}
+
+impl fmt::Display for Copy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            bytes,
+            xxh3,
+            sha256,
+        } = self;
+        write!(f, "XXH3-128 {xxh3:032x} ({bytes} bytes")?;
+        match sha256 {
+            Some(sha256) => write!(f, ", SHA-256 {})", hex::encode(sha256)),
+            None => f.write_str(")"),
         }
     }
 }
@@ -84,6 +131,7 @@ mod tests {
         File {
             name: name.to_owned(),
             bytes,
+            xxh3: Some(sha256.into()),
             sha256: Some([sha256; 32]),
             verified: sha256 == 1,
         }
@@ -100,6 +148,32 @@ mod tests {
         let files = ledger.close();
         assert_eq!((files.count, files.verified, files.unverified), (3, 2, 1));
         assert_eq!(files.largest[0].count, 3);
+    }
+
+    #[test]
+    fn copies_without_a_sha_256_are_compared_too() {
+        let mut ledger = Ledger::default();
+        let copy = |xxh3: u8| File {
+            sha256: None,
+            ..file("http://a/initrd", COMMON_MIN, xxh3)
+        };
+        assert_eq!(ledger.add(copy(1)), None);
+        assert_eq!(ledger.add(file("http://a/initrd", COMMON_MIN, 1)), None);
+        let found = ledger.add(copy(2)).unwrap();
+        assert_eq!(found.code, Code::BodyDiffers);
+        let [first, now] = ["01 (65536 bytes, SHA-256 0101", "02 (65536 bytes)"];
+        assert!(found.evidence.contains(first) && found.evidence.ends_with(now));
+        let files = ledger.close();
+        assert_eq!(files.largest[0].sha256, Some(hex::encode([1; 32])));
+    }
+
+    #[test]
+    fn what_was_booked_unverified_may_be_verified_later() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.add(file("http://a/initrd", COMMON_MIN, 2)), None);
+        ledger.verified();
+        let files = ledger.close();
+        assert_eq!((files.count, files.verified, files.unverified), (1, 1, 0));
     }
 
     #[test]

@@ -53,6 +53,7 @@ fn rates_leave_out_what_machines_waited_for_in_menus() {
     let file = |bytes| File {
         name: "http://a/b".to_owned(),
         bytes,
+        xxh3: None,
         sha256: None,
         verified: false,
     };

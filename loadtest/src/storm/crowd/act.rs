@@ -64,6 +64,7 @@ impl Crowd {
             Output::Forget => self.forget(index),
             Output::PowerOff => self.power_off(index),
             Output::Event(event) => self.book(index, event, now),
+            Output::EventOf(other, event) => self.book(other, event, now),
         }
     }
 
