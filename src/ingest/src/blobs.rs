@@ -15,7 +15,7 @@ use crate::limits::SYNC_ALONE;
 pub(crate) struct Blobs {
     folder: PathBuf,
     halves: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// A copy that is being written. Dropping it removes it.
@@ -47,7 +47,7 @@ impl Blobs {
         Ok(Self {
             folder,
             halves,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -110,6 +110,14 @@ impl Blobs {
                 tracing::warn!(copy = ?child.path(), error = %e, "cannot remove an unused copy");
             }
         }
+    }
+}
+
+impl Drop for Blobs {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that was just forked off has the file open until it
+        // runs its program.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 
