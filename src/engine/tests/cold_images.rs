@@ -23,7 +23,7 @@ use socket2::{Domain, Socket, Type};
 
 const DRIVERS: [DriverChoice; 2] = [DriverChoice::Uring, DriverChoice::Epoll];
 const LENGTH: usize = 6 * CHUNK as usize + 1000;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Nobody;
 

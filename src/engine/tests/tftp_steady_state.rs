@@ -68,7 +68,7 @@ impl Client {
     fn start(lab: &Lab) -> Self {
         let socket = UdpSocket::bind(loopback()).unwrap();
         socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
         let packet = request(BLOCK, WINDOW);
         socket.send_to(&packet, lab.server).unwrap();

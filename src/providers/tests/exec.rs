@@ -140,10 +140,12 @@ async fn a_flood_of_output_is_cut_off() {
 
 #[tokio::test]
 async fn a_program_that_hangs_is_ended_with_all_that_it_started() {
-    let exec = shell("sleep 7101.1 & (setsid sleep 7101.1 &) ; sleep 7101.1");
+    let long = format!("7101.{:07}", std::process::id());
+    let sleep = format!("sleep {long}");
+    let exec = shell(&format!("{sleep} & (setsid {sleep} &) ; {sleep}"));
     let asked = exec.ask(&Value::Null);
     let seen = async {
-        while running("7101.1") < 4 {
+        while running(&long) < 4 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -152,14 +154,15 @@ async fn a_program_that_hangs_is_ended_with_all_that_it_started() {
         () = seen => {}
         () = tokio::time::sleep(PATIENCE) => panic!("it never ran"),
     }
-    all_gone("7101.1").await;
+    all_gone(&long).await;
 }
 
 #[tokio::test]
 async fn what_a_program_leaves_behind_is_ended() {
-    let exec = shell(r#"sleep 7102.2 & echo '{"answer":"pass"}'"#);
+    let long = format!("7102.{:07}", std::process::id());
+    let exec = shell(&format!(r#"sleep {long} & echo '{{"answer":"pass"}}'"#));
     assert!(matches!(ask(&exec, &json!({})).await, Ok(Verdict::Pass(_))));
-    all_gone("7102.2").await;
+    all_gone(&long).await;
 }
 
 #[tokio::test]

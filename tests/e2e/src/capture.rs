@@ -69,7 +69,7 @@ impl Capture {
             .arg(&file);
         let mut tcpdump = Running::start(&name, lab.folder(), command)?;
         let log = tcpdump.stderr().to_owned();
-        stop::wait_for("capture", Duration::from_secs(10), || {
+        stop::wait_for("capture", Duration::from_secs(60), || {
             tcpdump.check()?;
             Ok(command::read(&log)?.contains("listening on").then_some(()))
         })?;

@@ -111,7 +111,7 @@ impl Scene {
     }
 
     async fn until(&self, facts: &Facts, told: &str) {
-        for _ in 0..600 {
+        for _ in 0..1200 {
             if self.is_told(facts) == told {
                 return;
             }
@@ -186,7 +186,7 @@ async fn wds_08_an_expired_machine_leaves_and_asks_anew_at_its_next_boot() {
     // The store has not noted it yet.
     assert_eq!(scene.comes(&waits).await, "approval.expired");
     let expires = tokio::spawn(Arc::clone(&scene.approvals).expire());
-    for _ in 0..600 {
+    for _ in 0..1200 {
         let state = scene.theirs.approval(&code).await.unwrap().unwrap().state;
         if state == ApprovalState::Expired {
             break;

@@ -57,7 +57,7 @@ impl Scene {
             mac: Some(MAC),
             ..Identity::default()
         };
-        for _ in 0..600 {
+        for _ in 0..1200 {
             if is_so(self.policy.machines().find(&identity).as_deref()) {
                 return;
             }
@@ -133,7 +133,7 @@ async fn machines_that_share_a_vendors_guid_stay_several() {
         events.send(event).unwrap();
     }
     let mut noted = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..1200 {
         let filter = Filter::default();
         noted = scene.machines.page(&filter, None, 10).await.unwrap();
         if noted.iter().flat_map(|m| &m.macs).count() == 2 {

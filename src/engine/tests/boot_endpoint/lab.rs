@@ -26,7 +26,7 @@ pub(crate) const HUGE: u64 = (4 << 30) + (2 << 20);
 /// The end of `huge.iso`.
 pub(crate) const TAIL: &[u8] = b"end\n\n";
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What every test runs over.
 pub(crate) const DRIVERS: [DriverChoice; 2] = [DriverChoice::Uring, DriverChoice::Epoll];

@@ -14,6 +14,9 @@ use bootstorm_telemetry::event::{BootEvent, What};
 use bootstorm_telemetry::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+/// Longer than anything takes on a slow machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What every test runs over.
 pub(crate) const DRIVERS: [DriverChoice; 2] = [DriverChoice::Uring, DriverChoice::Epoll];
 
@@ -118,7 +121,7 @@ impl Lab {
     /// The machines that asked, each as often as it was heard: so many, and whatever else comes
     /// within a moment.
     pub(crate) fn asked(&self, count: usize) -> Vec<MacAddress> {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + PATIENCE;
         let mut asked = Vec::new();
         while asked.len() < count {
             asked.extend(machine_that_asked(self.events.recv_deadline(end).unwrap()));
@@ -148,9 +151,7 @@ fn machine_that_asked(event: BootEvent) -> Option<MacAddress> {
 pub(crate) fn client() -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_broadcast(true).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 

@@ -10,7 +10,7 @@ mod parked;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use lab::{DRIVERS, EVERYBODY, Lab, client, mac, message};
+use lab::{DRIVERS, EVERYBODY, Lab, PATIENCE, client, mac, message};
 
 #[test]
 fn every_machine_is_heard_once_whether_it_broadcasts_or_not() {
@@ -45,7 +45,7 @@ fn what_is_too_short_for_dhcp_is_counted_once() {
             let to = [EVERYBODY, Ipv4Addr::LOCALHOST][length % 2];
             client.send_to(&whole[..length], (to, lab.dhcp)).unwrap();
             // The room for rubbish is small.
-            let end = Instant::now() + Duration::from_secs(10);
+            let end = Instant::now() + PATIENCE;
             while count() <= length as u64 && Instant::now() < end {
                 std::thread::sleep(Duration::from_micros(100));
             }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bootstorm_engine::handoff::Question;
 use crossbeam_channel::bounded;
 
-use crate::lab::{DRIVERS, Lab, client, mac, message};
+use crate::lab::{DRIVERS, Lab, PATIENCE, client, mac, message};
 
 #[test]
 fn every_worker_answers_the_machines_that_it_kept() {
@@ -20,7 +20,7 @@ fn every_worker_answers_the_machines_that_it_kept() {
             let to = (Ipv4Addr::LOCALHOST, lab.pxe);
             client.send_to(&request, to).unwrap();
         }
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + PATIENCE;
         let asked: Vec<_> = (0..100)
             .map(|_| questions.recv_deadline(end).unwrap())
             .collect();

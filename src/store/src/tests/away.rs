@@ -163,7 +163,7 @@ async fn a_locked_file_is_told_apart() {
 
 /// A call that found the database away may still be ending.
 async fn until_back(store: &Store) {
-    for _ in 0..100 {
+    for _ in 0..1200 {
         if store.take_once(0, at(0)).await.is_ok() {
             return;
         }

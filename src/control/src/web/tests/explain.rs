@@ -10,7 +10,7 @@ use super::lab::{Lab, MAC, lab};
 
 /// What is told once the decision was taken in, which is within moments.
 async fn decided(lab: &Lab, path: &str) -> Value {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         let view = lab.get(path).await.json();
         if view["decisions"] != json!([]) {
             return view;
