@@ -149,8 +149,9 @@ fn fill(script: &mut Script, base: &Url) {
     script.menu(&menu, &choice);
     for (label, title) in labels.iter().zip(&titles) {
         script.place(label);
-        script.kernel(&images.join(&format!("{title}/vmlinuz")), &arguments);
+        script.imgfetch("vmlinuz", &images.join(&format!("{title}/vmlinuz")));
         script.or_goto(&local);
+        script.kernel("vmlinuz", &arguments).or_goto(&local);
         script.initrd("initrd.img", &images.join(&format!("{title}/initrd.img")));
         script.or_goto(&local).boot();
     }

@@ -2,7 +2,7 @@
 //!
 //! The scripts run on iPXE from 2019 to today: they use no command that 1.0.0+git-20190125 lacks
 //! without a way on. Every step that can fail leads to one place, which says what failed, waits, and
-//! goes on to the next boot device.
+//! goes on to the next boot device; a file that does not come is tried again before.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use bootstorm_telemetry::event::Reason;
 
 use crate::{BootPlan, Facts, Menu, Urls};
 
+mod again;
 mod carry;
 mod entry;
 mod pages;
@@ -96,20 +97,25 @@ struct Writer<'a> {
     machine: &'a Facts,
     leaving: LocalBoot,
     local: Label,
+    again: Label,
     failed: Label,
+    /// Something leads to `again`.
+    loads: bool,
 }
 
 impl<'a> Writer<'a> {
     fn new(urls: &'a Urls, machine: &'a Facts, leaving: LocalBoot) -> Self {
         let mut script = Script::new();
-        let (local, failed) = (script.label("local"), script.label("failed"));
+        let [local, again, failed] = ["local", "again", "failed"].map(|name| script.label(name));
         Self {
             script,
             urls,
             machine,
             leaving,
             local,
+            again,
             failed,
+            loads: false,
         }
     }
 
@@ -233,6 +239,9 @@ impl<'a> Writer<'a> {
     }
 
     fn endings(&mut self) {
+        if self.loads {
+            self.try_again();
+        }
         self.script.place(&self.failed);
         self.script
             .echo_setting("[script.step-failed]", Setting::new("step"));

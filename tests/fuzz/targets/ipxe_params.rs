@@ -40,12 +40,10 @@ fn write(value: &str) {
     let mut script = Script::new();
     let label = script.label(value);
     script.place(&label).echo(value).set("x", value);
-    script.kernel(
-        &base.join(value).with_query(value, value),
-        &Arguments::default(),
-    );
+    script.imgfetch(value, &base.join(value).with_query(value, value));
+    script.kernel(value, &Arguments::default());
     let text = script.render();
-    assert_eq!(text.lines().count(), 5, "{text}");
+    assert_eq!(text.lines().count(), 6, "{text}");
     for word in text.lines().skip(1).flat_map(str::split_ascii_whitespace) {
         assert!(
             !matches!(word, "||" | "&&" | ";") && !word.starts_with('#'),

@@ -64,6 +64,8 @@ pub(super) struct Fetching {
     pub(super) replaces: bool,
     /// Nothing can be booted without it.
     pub(super) is_booted: bool,
+    /// It may be a script that is run later.
+    may_be_script: bool,
 }
 
 impl Fetching {
@@ -71,6 +73,7 @@ impl Fetching {
     pub(super) fn chained() -> Self {
         Self {
             is_executed: true,
+            may_be_script: true,
             ..Self::default()
         }
     }
@@ -98,9 +101,7 @@ impl Interpreter {
             return Outcome::Done;
         };
         let done = match name.as_str() {
-            "set" | "clear" | "inc" | "isset" | "iseq" | "read" => {
-                self.setting(name, words, here, world)
-            }
+            "set" | "clear" | "inc" | "isset" | "iseq" | "read" => Ok(self.setting(name, words)),
             "menu" | "item" | "choose" | "params" | "param" => self.list(name, words),
             "kernel" | "initrd" | "module" | "imgfetch" | "shim" | "chain" | "imgexec" | "boot"
             | "imgselect" | "imgload" | "imgargs" | "imgfree" => self.image(name, words, here),
@@ -168,17 +169,11 @@ impl Interpreter {
         })
     }
 
-    fn setting(
-        &mut self,
-        name: &str,
-        words: &[String],
-        here: &Url,
-        world: &World<'_>,
-    ) -> Result<Outcome, String> {
+    fn setting(&mut self, name: &str, words: &[String]) -> Outcome {
         let Some((first, rest)) = words.split_first() else {
-            return Ok(failed("which setting?"));
+            return failed("which setting?");
         };
-        Ok(match name {
+        match name {
             "set" => done(self.settings.set(first, &rest.join(" "))),
             "clear" => {
                 self.settings.clear(first);
@@ -186,13 +181,8 @@ impl Interpreter {
             }
             "inc" => {
                 let by = rest.first().map_or(Some(1), |by| by.parse::<u32>().ok());
-                let value = self.settings.text(first, here, world);
-                let value = value.parse::<u32>().unwrap_or(0);
                 match by {
-                    Some(by) => done(
-                        self.settings
-                            .set(first, &value.wrapping_add(by).to_string()),
-                    ),
+                    Some(by) => done(self.settings.increase(first, by)),
                     None => failed("by how much?"),
                 }
             }
@@ -200,7 +190,7 @@ impl Interpreter {
             "iseq" if rest.first() != Some(first) => failed("they differ"),
             // `read`: nobody types anything, so it keeps its value.
             _ => Outcome::Done,
-        })
+        }
     }
 
     fn list(&mut self, name: &str, words: &[String]) -> Result<Outcome, String> {
@@ -313,12 +303,14 @@ impl Interpreter {
                 Outcome::Done
             }
             None if can_be_fetched => {
+                let is_data = matches!(name, "kernel" | "initrd" | "module");
                 let fetching = Fetching {
                     name: words.value("name").map(str::to_owned),
                     is_selected,
                     is_executed,
                     replaces: words.has("replace"),
-                    is_booted: matches!(name, "kernel" | "initrd" | "module"),
+                    is_booted: is_data || name == "imgfetch",
+                    may_be_script: !is_data,
                 };
                 self.fetch(fetching, &words, here)
             }
@@ -344,7 +336,7 @@ impl Interpreter {
         }
         let mut want = want(url, form);
         want.quiet = milliseconds(words);
-        if fetching.is_booted {
+        if !fetching.may_be_script {
             let name = fetching.name.as_deref();
             let inside = words.word(1).unwrap_or_default();
             want.keep = if name == Some(INSTRUCTIONS) || inside.ends_with(INSTRUCTIONS) {

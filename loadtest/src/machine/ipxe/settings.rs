@@ -75,6 +75,21 @@ impl Settings {
         Ok(())
     }
 
+    /// Adds to a number; what is not set counts as zero.
+    ///
+    /// # Errors
+    /// It is none: iPXE calculates with what was set as `name:int32` alone.
+    pub(super) fn increase(&mut self, reference: &str, by: u32) -> Result<(), &'static str> {
+        let (name, _) = split(reference);
+        let number = match self.set.get(&name) {
+            Some(Value::Number(number)) => *number,
+            None => 0,
+            Some(_) => return Err("it is no number"),
+        };
+        let sum = number.wrapping_add(by).to_string();
+        self.set(&format!("{name}:int32"), &sum)
+    }
+
     /// Unsets a setting.
     pub(super) fn clear(&mut self, reference: &str) {
         self.set.remove(&split(reference).0);

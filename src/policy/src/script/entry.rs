@@ -66,16 +66,15 @@ impl Writer<'_> {
         arguments.push_str(cmdline);
         let arguments = Arguments::new(&arguments)?;
         let url = self.url(kernel)?;
-        self.step(&format!("Loading {kernel}"));
-        self.script.kernel_named("vmlinuz", &url, &arguments);
-        self.or_failed();
+        self.program(kernel, "vmlinuz", &url, &arguments);
         for (initrd, name) in initrds.iter().zip(&names) {
             let url = self.url(initrd)?;
-            self.step(&format!("Loading {initrd}"));
+            self.loading(initrd);
             self.script.initrd(name, &url);
-            self.or_failed();
+            self.or_again();
         }
         self.boot(kernel);
+        self.script.goto(&self.failed);
         Ok(())
     }
 
@@ -96,9 +95,7 @@ impl Writer<'_> {
         };
         let arguments = Arguments::new(&arguments)?;
         let url = self.url(wimboot)?;
-        self.step(&format!("Loading {wimboot}"));
-        self.script.kernel_named("wimboot", &url, &arguments);
-        self.or_failed();
+        self.program(wimboot, "wimboot", &url, &arguments);
         for file in inject {
             let url = match &file.content {
                 Content::File(path) if !file.secret => self.url(path)?,
@@ -112,15 +109,16 @@ impl Writer<'_> {
                 }
                 _ => self.own_file(id, file)?,
             };
-            self.step(&format!("Loading {}", file.name));
+            self.loading(&file.name);
             self.script.initrd_file(&file.name, &url)?;
-            self.or_failed();
+            self.or_again();
         }
         let url = self.url(wim)?;
-        self.step(&format!("Loading {wim}"));
+        self.loading(wim);
         self.script.initrd_file("boot.wim", &url)?;
-        self.or_failed();
+        self.or_again();
         self.boot(wim);
+        self.script.goto(&self.failed);
         Ok(())
     }
 
@@ -146,20 +144,14 @@ impl Writer<'_> {
             return Ok(());
         };
         let url = Url::new(&self.urls.tftp(program))?;
-        self.step(&format!("Running {program}"));
-        self.script.chain(&url, &Arguments::new("")?);
-        self.or_failed();
-        self.script.goto(&self.local);
+        self.run(program, &url, &Arguments::default());
         Ok(())
     }
 
     fn efi(&mut self, program: &str, args: &str) -> Result<(), Unsafe> {
         let arguments = Arguments::new(args)?;
         let url = self.url(program)?;
-        self.step(&format!("Running {program}"));
-        self.script.chain(&url, &arguments);
-        self.or_failed();
-        self.script.goto(&self.local);
+        self.run(program, &url, &arguments);
         Ok(())
     }
 
@@ -183,21 +175,37 @@ impl Writer<'_> {
             return Ok(());
         };
         let loader = self.url(memdisk)?;
-        self.step(&format!("Loading {memdisk} and {image} into memory"));
-        self.script
-            .kernel_named("memdisk", &loader, &Arguments::new("iso raw")?);
-        self.or_failed();
+        self.program(memdisk, "memdisk", &loader, &Arguments::new("iso raw")?);
+        self.loading(image);
         self.script.initrd("image.iso", &url);
-        self.or_failed();
+        self.or_again();
         self.boot(image);
+        self.script.goto(&self.failed);
         Ok(())
+    }
+
+    /// A program that may end, and then has done its work.
+    fn run(&mut self, path: &str, url: &Url, arguments: &Arguments) {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        self.program(path, name, url, arguments);
+        self.boot(path);
+        self.script.goto(&self.local);
+    }
+
+    /// Loads what is to be started. That iPXE cannot start such a file is no reason to fetch it
+    /// again.
+    fn program(&mut self, path: &str, name: &str, url: &Url, arguments: &Arguments) {
+        self.loading(path);
+        self.script.imgfetch(name, url);
+        self.or_again();
+        self.script.kernel(name, arguments);
+        self.or_failed();
     }
 
     fn boot(&mut self, what: &str) {
         self.step(&format!("Starting {what}"));
         self.script.boot();
         self.or_failed();
-        self.script.goto(&self.failed);
     }
 }
 

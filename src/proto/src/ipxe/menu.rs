@@ -67,6 +67,6 @@ impl Script {
         }
         self.line(format!("{command} {}", variable(choice.variable)))
             .or_goto(choice.cancelled);
-        self.goto_choice(choice.variable)
+        self.goto_chosen(choice.variable)
     }
 }

@@ -104,6 +104,22 @@ impl Script {
         self.line(format!("set {} {}", variable(name), display(value)))
     }
 
+    /// Sets a variable to a number, which [`Self::double`] can work with.
+    pub fn set_number(&mut self, name: &str, number: u32) -> &mut Self {
+        self.line(format!("set {}:int32 {number}", variable(name)))
+    }
+
+    /// Sets a variable to a label, for [`Self::goto_chosen`].
+    pub fn set_label(&mut self, name: &str, label: &Label) -> &mut Self {
+        self.line(format!("set {} {}", variable(name), label.0))
+    }
+
+    /// Doubles a number.
+    pub fn double(&mut self, name: &str) -> &mut Self {
+        let name = variable(name);
+        self.line(format!("inc {name} ${{{name}}}"))
+    }
+
     /// Waits.
     pub fn sleep(&mut self, time: Duration) -> &mut Self {
         self.line(format!("sleep {}", time.as_secs().min(86_400)))
@@ -113,6 +129,12 @@ impl Script {
     pub fn prompt(&mut self, text: &str, timeout: Duration) -> &mut Self {
         let timeout = milliseconds(timeout);
         self.line(format!("prompt --timeout {timeout} {}", display(text)))
+    }
+
+    /// The same for as many milliseconds as a setting holds.
+    pub fn prompt_by(&mut self, text: &str, timeout: Setting) -> &mut Self {
+        let (timeout, text) = (timeout.name(), display(text));
+        self.line(format!("prompt --timeout ${{{timeout}}} {text}"))
     }
 
     /// Shows a text and waits for `key`; fails when it is not pressed in time, or another is.
@@ -126,8 +148,8 @@ impl Script {
         self.line(format!("goto {}", label.0))
     }
 
-    /// Goes on at the label that a menu left in the variable `name`.
-    pub fn goto_choice(&mut self, name: &str) -> &mut Self {
+    /// Goes on at the label that the variable `name` holds.
+    pub fn goto_chosen(&mut self, name: &str) -> &mut Self {
         self.line(format!("goto ${{{}}}", variable(name)))
     }
 
@@ -148,14 +170,14 @@ impl Script {
         self.line("imgfree".to_owned())
     }
 
-    /// Fetches the kernel or program to boot.
-    pub fn kernel(&mut self, url: &Url, arguments: &Arguments) -> &mut Self {
-        self.line(with_arguments(format!("kernel {url}"), arguments))
+    /// Fetches a file, and fails only when it does not come; [`Self::kernel`] finds it under `name`.
+    pub fn imgfetch(&mut self, name: &str, url: &Url) -> &mut Self {
+        self.line(format!("imgfetch --name {} {url}", identifier(name)))
     }
 
-    /// The same under a name that [`Self::imgargs`] can use.
-    pub fn kernel_named(&mut self, name: &str, url: &Url, arguments: &Arguments) -> &mut Self {
-        let command = format!("kernel --name {} {url}", identifier(name));
+    /// Makes a file that was fetched the kernel or program to boot; fails when iPXE cannot boot it.
+    pub fn kernel(&mut self, name: &str, arguments: &Arguments) -> &mut Self {
+        let command = format!("kernel {}", identifier(name));
         self.line(with_arguments(command, arguments))
     }
 
@@ -174,20 +196,9 @@ impl Script {
         Ok(self.line(format!("initrd --name {name} {url} {path}")))
     }
 
-    /// Replaces the arguments of an image.
-    pub fn imgargs(&mut self, image: &str, arguments: &Arguments) -> &mut Self {
-        let command = format!("imgargs {}", identifier(image));
-        self.line(with_arguments(command, arguments))
-    }
-
     /// Boots what was fetched.
     pub fn boot(&mut self) -> &mut Self {
         self.line("boot".to_owned())
-    }
-
-    /// Fetches and runs a program or a script; comes back when that ends.
-    pub fn chain(&mut self, url: &Url, arguments: &Arguments) -> &mut Self {
-        self.line(with_arguments(format!("chain --autofree {url}"), arguments))
     }
 
     /// Fetches and runs a script in place of this one.

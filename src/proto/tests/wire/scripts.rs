@@ -53,22 +53,25 @@ fn script(values: &Values<'_>) -> Option<String> {
         .place(&entry)
         .echo(values.text)
         .imgfree()
-        .kernel(
-            &images.join(values.path),
-            &Arguments::new(values.line).ok()?,
-        )
+        .set_number("wait", 1_000)
+        .set_label("here", &entry)
+        .imgfetch(values.name, &images.join(values.path))
+        .or_goto(&failed)
+        .kernel(values.name, &Arguments::new(values.line).ok()?)
         .or_goto(&failed)
         .initrd(
             values.name,
             &images.join(values.path).with_query("v", values.text),
         )
         .or_goto(&failed)
-        .imgargs(values.name, &Arguments::new(values.line).ok()?)
         .boot()
         .or_goto(&failed)
         .if_equal(Setting::new("platform"), values.name, &failed)
         .prompt(values.text, Duration::from_secs(5))
         .or_continue()
+        .prompt_by(values.text, Setting::new("wait"))
+        .or_continue()
+        .double("wait")
         .place(&failed)
         .echo(values.text)
         .sleep(Duration::from_secs(5))
@@ -102,10 +105,9 @@ fn a_wimboot_entry_looks_like_this() {
     let mut script = Script::new();
     let failed = script.label("failed");
     script
-        .kernel(
-            &images.join("boot/wimboot"),
-            &Arguments::new("gui index=2").unwrap(),
-        )
+        .imgfetch("wimboot", &images.join("boot/wimboot"))
+        .or_goto(&failed)
+        .kernel("wimboot", &Arguments::new("gui index=2").unwrap())
         .or_goto(&failed);
     script
         .initrd_file("startnet.cmd", &images.join("win pe/startnet.cmd"))

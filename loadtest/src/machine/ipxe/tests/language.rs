@@ -11,8 +11,10 @@ fn settings_are_set_forgotten_and_written_in_their_types() {
     assert_eq!(expand("set a  b", "a"), "b");
     assert_eq!(expand("set a b\nclear a", "a"), "");
     assert_eq!(expand("set a b\nset a", "a"), "");
-    assert_eq!(expand("set a 41\ninc a", "a"), "42");
-    assert_eq!(expand("set a 40\ninc a 2", "a:int32"), "42");
+    assert_eq!(expand("set a:int32 41\ninc a", "a"), "42");
+    assert_eq!(expand("set a:int32 40\ninc a 2", "a:int32"), "42");
+    assert_eq!(expand("set a:int32 21\ninc a ${a}", "a"), "42");
+    assert_eq!(expand("set a 41\ninc a ||", "a"), "41");
     assert_eq!(expand("inc a", "a:uint8"), "0x1");
     assert_eq!(expand("set bar:hex 7c", "bar:string"), "%7C");
     assert_eq!(expand("set a:ipv4 10.1.2.3", "a:hexraw"), "0a010203");

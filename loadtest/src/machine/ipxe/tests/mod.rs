@@ -66,7 +66,8 @@ fn a_menus_entry_is_booted_after_its_time() {
         :entry-deb\n\
         imgfree\n\
         set step Loading deb/vmlinuz\n\
-        kernel --name vmlinuz ${base}/deb/vmlinuz initrd=a quiet || goto failed\n\
+        imgfetch --name vmlinuz ${base}/deb/vmlinuz || goto failed\n\
+        kernel vmlinuz initrd=a quiet || goto failed\n\
         initrd --name a images/deb/initrd.gz || goto failed\n\
         boot || goto failed\n\
         :failed\n\
@@ -211,6 +212,63 @@ fn a_script_that_tries_again_outlives_an_outage() {
     assert_eq!(end, Ok(Verdict::Booted));
     assert_eq!(sim.took(), Duration::from_secs(6));
     assert_eq!(sim.found(), [Code::HttpReset; 3]);
+}
+
+/// What bootstorm's scripts do with a file that does not come.
+const PAUSES: &str = "imgfree\n\
+    set step Loading vmlinuz\n\
+    set here load\n\
+    set wait:int32 1200\n\
+    :load\n\
+    imgfetch --name vmlinuz http://10.99.0.2:8050/k || goto again\n\
+    kernel vmlinuz quiet || goto failed\n\
+    boot || goto failed\n\
+    :again\n\
+    iseq ${wait} 4800 && goto failed ||\n\
+    echo [script.step-again] ${step}\n\
+    prompt --timeout ${wait} did not work. ||\n\
+    inc wait ${wait}\n\
+    goto ${here}\n\
+    :failed\n\
+    prompt --timeout 15000 The next boot device follows. ||\n\
+    exit 1\n";
+
+/// Of the fetches of the kernel so many break off.
+fn pauses(broken: usize) -> (Result<Verdict, Code>, Sim) {
+    let mut sim = Sim::new(Profile::Uefi);
+    let mut fetches = 0;
+    let end = boot_from(&mut sim, SCRIPT, |request| {
+        if request.starts_with("GET /boot ") {
+            return ok(format!("#!ipxe\n{PAUSES}"));
+        }
+        fetches += 1;
+        if fetches <= broken {
+            Reply::Break(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n\0".to_vec(),
+                "reset",
+            )
+        } else {
+            ok("\0\0\0")
+        }
+    });
+    (end, sim)
+}
+
+#[test]
+fn pauses_grow_and_a_file_that_comes_late_is_booted() {
+    let (end, sim) = pauses(2);
+    assert_eq!(end, Ok(Verdict::Booted));
+    assert_eq!(sim.took(), Duration::from_millis(1_200 + 2_400));
+    assert_eq!(sim.asked(), ["/boot", "/k", "/k", "/k"]);
+    assert_eq!(sim.found(), [Code::HttpReset; 2]);
+}
+
+#[test]
+fn a_machine_that_has_tried_often_enough_leaves_and_says_why() {
+    let (end, sim) = pauses(usize::MAX);
+    assert_eq!(end, Err(Code::HttpReset));
+    assert_eq!(sim.took(), Duration::from_millis(1_200 + 2_400 + 15_000));
+    assert_eq!(sim.asked().len(), 1 + 3);
 }
 
 #[test]

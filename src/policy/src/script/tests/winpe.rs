@@ -13,9 +13,9 @@ fn winboot_07_each_file_comes_by_initrd_and_those_of_the_machine_with_its_token(
         &machine(Family::X64),
     );
     let lines: Vec<&str> = script.lines().collect();
-    let kernel = "kernel --name wimboot http://10.0.0.1:8080/images/boot/wimboot gui index=2 \
-                  || goto failed";
+    let kernel = "imgfetch --name wimboot http://10.0.0.1:8080/images/boot/wimboot || goto again";
     assert!(lines.contains(&kernel), "{script}");
+    assert!(lines.contains(&"kernel wimboot gui index=2 || goto failed"));
     let files: Vec<&str> = lines
         .iter()
         .filter_map(|line| line.strip_prefix("initrd --name "))
@@ -26,9 +26,9 @@ fn winboot_07_each_file_comes_by_initrd_and_those_of_the_machine_with_its_token(
     assert_eq!(
         files,
         [
-            format!("bootstorm.json {own} bootstorm.json || goto failed"),
-            format!("winpeshl.ini {images}/winpe/winpeshl.ini winpeshl.ini || goto failed"),
-            format!("boot.wim {images}/winpe.wim boot.wim || goto failed"),
+            format!("bootstorm.json {own} bootstorm.json || goto again"),
+            format!("winpeshl.ini {images}/winpe/winpeshl.ini winpeshl.ini || goto again"),
+            format!("boot.wim {images}/winpe.wim boot.wim || goto again"),
         ]
     );
     assert!(lines.contains(&"boot || goto failed") && lines.contains(&":failed"));
@@ -38,7 +38,7 @@ fn winboot_07_each_file_comes_by_initrd_and_those_of_the_machine_with_its_token(
     }
     let script = boot(quiet, Family::X64);
     assert!(
-        script.contains("/boot/wimboot rawbcd pause index=2 ||"),
+        script.contains("\nkernel wimboot rawbcd pause index=2 ||"),
         "{script}"
     );
 }
@@ -76,8 +76,9 @@ fn by_boot_manager() -> Choice {
 #[test]
 fn windows_own_boot_manager_is_loaded_by_tftp() {
     let script = boot(by_boot_manager(), Family::X64);
-    assert!(script.contains("chain --autofree tftp://"));
-    assert!(script.contains("/winpe.wim/bootmgfw.efi || goto failed"));
+    assert!(script.contains("imgfetch --name bootmgfw.efi tftp://"));
+    assert!(script.contains("/winpe.wim/bootmgfw.efi || goto again"));
+    assert!(script.contains("\nkernel bootmgfw.efi || goto failed\n"));
     assert!(!script.contains("wimboot"));
     let script = boot(
         Choice {
