@@ -35,6 +35,8 @@ pub struct Case {
     pub files: &'static [(&'static str, &'static str)],
     /// What the machine's SMBIOS says, as `-smbios` of QEMU takes it.
     pub smbios: &'static [&'static str],
+    /// Whether the server is killed in the middle of the kernel, and started again.
+    pub killed: bool,
     /// How the server's interface is sorted, as the API tells it.
     pub attached: &'static str,
     /// How it has to end.
@@ -110,6 +112,7 @@ const BASE: Case = Case {
     config: None,
     files: &[],
     smbios: &[],
+    killed: false,
     attached: "native",
     ending: Ending::Marker,
     checks: &[],
@@ -151,6 +154,17 @@ const IPXE_HTTPS: Case = Case {
     enrolled: true,
     config: Some("[boot]\nscript_scheme = \"https\"\nmenu_timeout = 1\n"),
     checks: &[Check::NothingByHttp],
+    ..BASE
+};
+
+/// The kernel takes some seconds: long enough to be broken off.
+const KILLED: Case = Case {
+    about: "the server is killed while iPXE loads the kernel: the script tries again, and it boots",
+    killed: true,
+    config: Some("[boot]\nmenu_timeout = 1\n\n[pacing]\nper_machine = \"16M\"\n"),
+    checks: &[Check::Console(
+        "[script.step-again] Loading linux-e2e/vmlinuz",
+    )],
     ..BASE
 };
 
@@ -303,6 +317,18 @@ pub const ALL: &[Case] = &[
         about: "BIOS with iPXE in the card -> script at once -> Linux",
         firmware: Firmware::Bios,
         ..BASE
+    },
+    Case {
+        name: "bios-killed",
+        firmware: Firmware::Bios,
+        plain_rom: true,
+        ..KILLED
+    },
+    Case {
+        name: "uefi-killed",
+        about: "the same with UEFI and the newest iPXE",
+        programs: Programs::Ipxe(Suite::Sid),
+        ..KILLED
     },
     Case {
         name: "uefi-pxe-same-host",

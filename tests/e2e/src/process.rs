@@ -82,6 +82,16 @@ impl Running {
         Ok(())
     }
 
+    /// Ends it at once, as a failure does: it cannot say goodbye.
+    ///
+    /// # Errors
+    /// The system does not know the child.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// [`Running::stop_within`] five seconds.
     ///
     /// # Errors

@@ -226,17 +226,15 @@ fn boot_firmware(
         Capture::start(&lab, Subnet::Near)?,
         Capture::start(&lab, Subnet::Far)?,
     ];
-    let server = Server::start(
-        &lab,
-        &Setup {
-            node: Node::Server,
-            program: options.server.clone(),
-            images: pictures,
-            boot: Some(images::ENTRY.to_owned()),
-            config: case.config.map(str::to_owned),
-            files: files(case, nonce),
-        },
-    )?;
+    let setup = Setup {
+        node: Node::Server,
+        program: options.server.clone(),
+        images: pictures,
+        boot: Some(images::ENTRY.to_owned()),
+        config: case.config.map(str::to_owned),
+        files: files(case, nonce),
+    };
+    let mut server = Server::start(&lab, &setup)?;
     let attached = server.attached(&lab)?;
     ensure!(
         attached == case.attached,
@@ -259,6 +257,10 @@ fn boot_firmware(
     };
     let start = Instant::now();
     let mut machine = Machine::start("machine", &hardware, &lab, shelf)?;
+    if case.killed {
+        machine.wait_for(&format!("{}/vmlinuz...", images::ENTRY), LIMIT)?;
+        server = server.killed_and_started(&lab, &setup)?;
+    }
     let ended = match case.ending {
         Ending::Marker => machine.wait_for(
             &format!("bootstorm-e2e {} booted {nonce}", case.name),

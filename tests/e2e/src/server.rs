@@ -97,6 +97,16 @@ impl Server {
         })
     }
 
+    /// Kills it and starts it again with the data that it has.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn killed_and_started(mut self, lab: &Lab, setup: &Setup) -> Result<Self> {
+        self.process.check()?;
+        self.process.kill()?;
+        Self::start(lab, setup)
+    }
+
     /// What it logged up to here.
     #[must_use]
     pub fn log(&self) -> String {
