@@ -13,7 +13,7 @@ use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Ex
 use sqlx::{Error, Transaction};
 
 use crate::machines::MACHINES_MAX;
-use crate::{Location, StoreError};
+use crate::{Location, StoreError, schema};
 
 /// The longest that any call takes.
 pub const LIMIT: Duration = Duration::from_secs(2);
@@ -220,7 +220,7 @@ async fn prepare(location: &Location) -> Result<(), StoreError> {
         connection.execute(SQLITE).await.map_err(fail)?;
         check(location, &mut connection).await?;
     }
-    match sqlx::migrate!("./migrations").run(&mut connection).await {
+    match schema::migrator().run(&mut connection).await {
         Ok(()) => {}
         Err(MigrateError::VersionMissing(step) | MigrateError::VersionTooNew(step, _)) => {
             let database = location.clone();

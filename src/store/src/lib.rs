@@ -14,6 +14,7 @@ mod location;
 mod machine;
 mod machines;
 mod record;
+mod schema;
 mod sightings;
 mod spool;
 mod text;

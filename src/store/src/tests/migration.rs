@@ -1,7 +1,7 @@
 use sqlx::{AnyConnection, ConnectOptions as _, Connection as _, Executor as _};
 
 use super::lab::{Lab, at, mac, on_each};
-use crate::{Filter, Key};
+use crate::{Filter, Key, schema};
 
 /// What a server before machines had numbers has written.
 async fn written_before(lab: &Lab) {
@@ -9,7 +9,7 @@ async fn written_before(lab: &Lab) {
     let mut options = lab.location.options().unwrap();
     options = options.disable_statement_logging();
     let mut connection: AnyConnection = options.connect().await.unwrap();
-    let steps = sqlx::migrate!("./migrations");
+    let steps = schema::migrator();
     steps.run_to(2, &mut connection).await.unwrap();
     connection
         .execute(
