@@ -36,10 +36,10 @@ pub(crate) struct Arguments {
     load: Option<PathBuf>,
 }
 
-/// Programs that were built already; the others are built.
-#[derive(Debug, Default)]
+/// What boots, and the simulated machines where a case has some.
+#[derive(Debug)]
 pub(crate) struct Programs {
-    pub(crate) server: Option<PathBuf>,
+    pub(crate) server: PathBuf,
     pub(crate) load: Option<PathBuf>,
 }
 
@@ -99,11 +99,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let selected = select(arguments)?;
-    let programs = Programs {
-        server: arguments.server.clone(),
-        load: arguments.load.clone(),
-    };
-    let count = boot(&selected, programs, arguments.keep)?;
+    let count = boot(&selected, || programs(arguments, &selected), arguments.keep)?;
     println!("{count}");
     let bad = count.failed > 0 || (arguments.require && count.skipped > 0);
     Ok(if bad {
@@ -114,7 +110,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Boots the cases; where that cannot be done every one is skipped, and the reason said.
-pub(crate) fn boot(selected: &[&'static Case], programs: Programs, keep: bool) -> Result<Count> {
+pub(crate) fn boot(
+    selected: &[&'static Case],
+    programs: impl FnOnce() -> Result<Programs>,
+    keep: bool,
+) -> Result<Count> {
     let start = Instant::now();
     if let Some(reason) = impossible() {
         println!("  skipped: {reason}");
@@ -123,19 +123,7 @@ pub(crate) fn boot(selected: &[&'static Case], programs: Programs, keep: bool) -
             ..Count::default()
         });
     }
-    let server = match programs.server {
-        Some(file) => file.canonicalize()?,
-        None => workspace::build_server()?,
-    };
-    let simulated = |case: &&Case| matches!(case.subject, Subject::Flood(_) | Subject::Storm(_));
-    let load = match programs.load {
-        Some(file) => Some(file.canonicalize()?),
-        None if selected.iter().any(simulated) => {
-            println!("Building the simulated machines");
-            Some(workspace::build("bootstorm-load", "bootstorm-load")?)
-        }
-        None => None,
-    };
+    let Programs { server, load } = programs()?;
     let options = Options {
         server,
         load,
@@ -157,6 +145,24 @@ pub(crate) fn boot(selected: &[&'static Case], programs: Programs, keep: bool) -
         failed: outcomes.len() - passed,
         skipped: selected.len() - outcomes.len(),
     })
+}
+
+/// Those that were named, else those of this source.
+fn programs(arguments: &Arguments, selected: &[&'static Case]) -> Result<Programs> {
+    let server = match &arguments.server {
+        Some(file) => file.canonicalize()?,
+        None => workspace::build_server()?,
+    };
+    let simulated = |case: &&Case| matches!(case.subject, Subject::Flood(_) | Subject::Storm(_));
+    let load = match &arguments.load {
+        Some(file) => Some(file.canonicalize()?),
+        None if selected.iter().any(simulated) => {
+            println!("Building the simulated machines");
+            Some(workspace::build("bootstorm-load", "bootstorm-load")?)
+        }
+        None => None,
+    };
+    Ok(Programs { server, load })
 }
 
 fn impossible() -> Option<String> {

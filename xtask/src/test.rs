@@ -293,11 +293,21 @@ fn firmware(arguments: &Arguments) -> Result<Count> {
     } else {
         &cases::ALL[..cases::FIRST]
     };
-    e2e::boot(
-        &cases.iter().collect::<Vec<_>>(),
-        Programs::default(),
-        false,
-    )
+    e2e::boot(&cases.iter().collect::<Vec<_>>(), programs, false)
+}
+
+/// Built as the step `tests` builds them, so that after it nothing is left to do: a test among the
+/// targets is what gives the programs the tests' features.
+fn programs() -> Result<Programs> {
+    let mut build = workspace::cargo();
+    build.args(["build", "--quiet"]).args(TESTED);
+    build.args(["--bin", "bootstorm", "--bin", "bootstorm-load"]);
+    pass(build.args(["--test", "reload"]))?;
+    let program = |name| workspace::target().join("debug").join(name);
+    Ok(Programs {
+        server: program("bootstorm"),
+        load: Some(program("bootstorm-load")),
+    })
 }
 
 pub(crate) fn pass(command: &mut Command) -> Result<()> {
