@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::query::without_values;
+
 /// A deviation, or the reason why a boot failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
@@ -240,10 +242,10 @@ codes! {
 }
 
 impl Finding {
-    /// A finding with its evidence, of which as much is kept as fits a line; what could move a
-    /// terminal's cursor is escaped.
+    /// A finding with its evidence, of which as much is kept as fits a line, without the values of
+    /// queries; what could move a terminal's cursor is escaped.
     pub(crate) fn new(code: Code, evidence: impl Into<String>) -> Self {
-        let evidence: String = evidence.into();
+        let evidence = without_values(&evidence.into());
         let mut kept = String::new();
         for letter in evidence.chars() {
             let escaped = letter.is_control();

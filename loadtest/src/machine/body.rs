@@ -17,6 +17,7 @@ pub(crate) use original::Told;
 use super::event::{Event, File};
 use super::io::World;
 use super::plan::{Plan, Verify};
+use super::query::without_values;
 use crate::finding::Finding;
 
 /// A script that is longer is none.
@@ -196,7 +197,7 @@ impl Fetched {
         };
         let verified = file.judge(content, standing)?;
         world.book(Event::Fetched(File {
-            name: file.name,
+            name: without_values(&file.name),
             bytes: self.bytes,
             xxh3,
             sha256: standing.sha256().filter(|_| is_everybodys),

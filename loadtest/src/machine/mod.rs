@@ -13,6 +13,7 @@ pub(crate) mod io;
 pub(crate) mod ipxe;
 pub(crate) mod plan;
 pub(crate) mod profile;
+pub(crate) mod query;
 pub(crate) mod tftp;
 pub(crate) mod trace;
 pub(crate) mod url;

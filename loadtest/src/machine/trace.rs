@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::query::without_values;
+
 /// Lines that are kept; older ones go.
 const LINES_MAX: usize = 48;
 /// Bytes of a line.
@@ -32,10 +34,11 @@ pub(crate) enum Way {
 }
 
 impl Trace {
-    /// Adds a line; what could move a terminal's cursor is escaped.
+    /// Adds a line, without the values of queries; what could move a terminal's cursor is escaped.
     pub(crate) fn note(&mut self, now: Instant, way: Way, text: impl FnOnce() -> String) {
         let begun = *self.begun.get_or_insert(now);
-        let mut line: String = text().escape_debug().take(LINE_MAX).collect();
+        let text = without_values(&text());
+        let mut line: String = text.escape_debug().take(LINE_MAX).collect();
         line.shrink_to_fit();
         if self.lines.len() == LINES_MAX {
             self.lines.pop_front();

@@ -303,6 +303,23 @@ fn what_is_made_for_one_machine_is_not_to_be_compared_with_anothers() {
 }
 
 #[test]
+fn a_token_in_a_query_is_sent_and_not_told() {
+    let mut sim = Sim::new(Profile::IpxeHttp);
+    let mut client = Client::default();
+    let url = "http://10.99.0.2/boot?token=s3cret";
+    let found = asked(&mut sim, &mut client, url, |_| status(404, "")).unwrap_err();
+    assert!(sim.requests[0].contains("token=s3cret"));
+    assert_eq!(found.evidence, "http://10.99.0.2/boot?token=...: HTTP 404");
+    let world = sim.world();
+    let told: Vec<&str> = world.trace.lines().map(|(_, _, text)| text).collect();
+    assert!(
+        told.contains(&"GET http://10.99.0.2/boot?token=..."),
+        "{told:?}"
+    );
+    assert!(!told.join(" ").contains("s3cret"), "{told:?}");
+}
+
+#[test]
 fn a_name_without_an_address_is_told() {
     let mut sim = Sim::new(Profile::IpxeHttp);
     let mut client = Client::default();
