@@ -5,7 +5,7 @@ use std::time::Duration;
 use bootstorm_config::Span;
 use serde::Deserialize;
 
-use super::units::{Percent, Rate};
+use super::units::{Count, Percent, Rate};
 use crate::machine::event::Phase;
 use crate::report::{Limit, Report};
 
@@ -20,7 +20,7 @@ pub(crate) struct Limits {
     /// At most so many deviations of the server.
     findings: Option<u32>,
     /// At most so many files whose SHA-256 nobody gave.
-    unverified: Option<u32>,
+    unverified: Option<Count>,
     /// 99 % of the machines that have an offer have it so soon.
     offered_p99: Option<Span>,
     /// 99 % of the machines that have a script have it so soon.
@@ -69,17 +69,21 @@ impl Limits {
         let findings = report.findings.iter();
         let findings = findings.filter(|found| !found.code.starts_with(OF_HARNESS));
         let counts = [
-            ("failed", self.failed, u64::from(report.all.machines.failed)),
+            (
+                "failed",
+                self.failed.map(Count::InAll),
+                u64::from(report.all.machines.failed),
+            ),
             (
                 "findings",
-                self.findings,
+                self.findings.map(Count::InAll),
                 findings.map(|found| found.count).sum(),
             ),
             ("unverified", self.unverified, report.files.unverified),
         ];
         for (name, wanted, got) in counts {
             let Some(wanted) = wanted else { continue };
-            let held = got <= u64::from(wanted);
+            let held = got <= wanted.of(report.scenario.machines);
             limits.push(limit(
                 name,
                 format!("at most {wanted}"),

@@ -288,6 +288,44 @@ fn a_storm_that_keeps_its_limits_holds_them_all() {
 }
 
 #[test]
+fn how_many_may_be_unverified_goes_with_the_machines() {
+    let limits = |written: &str| read(&format!("{GOOD}[limits]\nunverified = {written}\n"));
+    for (written, unverified, held) in [
+        ("\"2 per machine\"", 400, true),
+        ("\"2 per machine\"", 401, false),
+        ("\"0 per machine\"", 1, false),
+        ("7", 7, true),
+        ("7", 8, false),
+    ] {
+        let scenario = limits(written).unwrap();
+        let mut report = report(&scenario, 1.0);
+        report.files.unverified = unverified;
+        let judged = scenario.limits.judge(&report);
+        let limit = judged.iter().find(|limit| limit.name == "unverified");
+        let limit = limit.unwrap();
+        assert_eq!(limit.held, held, "{written}, {unverified}");
+        assert_eq!(
+            limit.wanted,
+            format!("at most {}", written.trim_matches('"'))
+        );
+    }
+    for nonsense in [
+        "-1",
+        "1.5",
+        "true",
+        "\"\"",
+        "\"2\"",
+        "\"2 per server\"",
+        "\"-2 per machine\"",
+        "\"2% per machine\"",
+        "5000000000",
+    ] {
+        let wrong = limits(nonsense).unwrap_err();
+        assert!(wrong.contains("`\"2 per machine\"`"), "{nonsense}: {wrong}");
+    }
+}
+
+#[test]
 fn without_limits_no_machine_may_fail() {
     let judge = |report: &Report| {
         let judged = good().limits.judge(report);

@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::machine::plan::Network;
 
@@ -22,6 +23,15 @@ pub(crate) struct Rate(pub(crate) u64);
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(try_from = "String")]
 pub(crate) struct Percent(u32);
+
+/// How many, written as a number, in all, or as `"2 per machine"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// In all.
+    InAll(u32),
+    /// For each machine.
+    PerMachine(u32),
+}
 
 /// An IPv4 network, written as `10.99.8.0/21`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -61,6 +71,47 @@ impl Percent {
         let exact = u64::from(self.0) * u64::from(all);
         let nearest = u32::try_from((exact + 50_000) / 100_000).unwrap_or(all);
         nearest.max(u32::from(exact > 0))
+    }
+}
+
+impl Count {
+    /// How many that is with so many machines.
+    pub(crate) fn of(self, machines: u32) -> u64 {
+        match self {
+            Self::InAll(count) => count.into(),
+            Self::PerMachine(count) => u64::from(count) * u64::from(machines),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Written;
+
+        impl Visitor<'_> for Written {
+            type Value = Count;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("how many: write `2000`, or `\"2 per machine\"`")
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Count, E> {
+                let count = u32::try_from(number);
+                count
+                    .map(Count::InAll)
+                    .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Count, E> {
+                let count = text.strip_suffix(" per machine");
+                count
+                    .and_then(|count| count.parse().ok())
+                    .map(Count::PerMachine)
+                    .ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+
+        from.deserialize_any(Written)
     }
 }
 
@@ -169,6 +220,15 @@ impl fmt::Display for Rate {
 impl fmt::Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} %", f64::from(self.0) / 1e3)
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InAll(count) => write!(f, "{count}"),
+            Self::PerMachine(count) => write!(f, "{count} per machine"),
+        }
     }
 }
 
