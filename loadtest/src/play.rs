@@ -1,15 +1,18 @@
 //! A scenario is played to its end, shown while it goes on, and judged.
 
-use std::io::{Write as _, stdout};
+use std::io::{Read as _, Write as _, stdout};
 use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use signal_hook::low_level::pipe;
 
 use crate::report::Books;
 use crate::scenario::{Overrides, Scenario};
@@ -82,14 +85,21 @@ pub(crate) fn prepare(
     Ok(move || options.play(&scenario, server, &stop))
 }
 
-/// Set by SIGINT and SIGTERM. A second SIGINT ends the process at once; a second SIGTERM does not,
-/// since `timeout` sends two.
+/// Set by SIGINT and SIGTERM. A second SIGINT ends the process at once, but for giving the terminal
+/// back; a second SIGTERM does not, since `timeout` sends two.
 pub(crate) fn until_interrupted() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    flag::register_conditional_shutdown(SIGINT, 1, Arc::clone(&stop))
-        .and_then(|_| flag::register(SIGINT, Arc::clone(&stop)))
+    // A handler of signals itself may not write to a terminal: a thread hears of each SIGINT.
+    let (mut interrupts, interrupted) = UnixStream::pair()?;
+    flag::register(SIGINT, Arc::clone(&stop))
         .and_then(|_| flag::register(SIGTERM, Arc::clone(&stop)))
+        .and_then(|_| pipe::register(SIGINT, interrupted))
         .context("no handler for signals")?;
+    thread::spawn(move || {
+        if interrupts.read_exact(&mut [0; 2]).is_ok() {
+            view::exit(1);
+        }
+    });
     Ok(stop)
 }
 

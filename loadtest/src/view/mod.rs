@@ -46,6 +46,14 @@ impl Viewer {
     }
 }
 
+/// Ends the process in the middle of a storm, with the terminal given back.
+pub(crate) fn exit(code: i32) -> ! {
+    // Whoever still draws waits for this for ever.
+    let _drawing = stderr().lock();
+    live::give_back();
+    std::process::exit(code)
+}
+
 /// Writes a page.
 pub(crate) fn save(path: &Path, page: &str) -> anyhow::Result<()> {
     std::fs::write(path, page).with_context(|| format!("{} cannot be written", path.display()))

@@ -88,7 +88,7 @@ fn ends(key: KeyEvent) -> bool {
 
 /// Once: a second time the cursor would go back to where it was at first, and what a panic said
 /// would be written over. Nothing can be done if it fails, there is no terminal to say so on.
-fn give_back() {
+pub(super) fn give_back() {
     if !TAKEN.swap(false, Ordering::Relaxed) {
         return;
     }
@@ -96,6 +96,9 @@ fn give_back() {
     let _ = execute!(stderr(), LeaveAlternateScreen, Show);
     let _ = stderr().flush();
 }
+
+#[cfg(test)]
+mod terminal;
 
 #[cfg(test)]
 mod tests {
