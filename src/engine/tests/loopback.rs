@@ -230,17 +230,18 @@ fn a_file_travels_over_ipv6() {
 
 #[test]
 fn wds_24_data_comes_from_the_ports_that_firewalls_let_through() {
-    for driver in DRIVERS {
+    // Ports of their own: the kernel closes a ring's sockets a while after the ring.
+    for (driver, ports) in DRIVERS.into_iter().zip([64980..=64987, 64990..=64997]) {
         let mut config = EngineConfig {
             tftp: Some(loopback()),
             ..quiet(driver)
         };
-        config.transfers.ports = DataPorts::Range(64990..=64997);
+        config.transfers.ports = DataPorts::Range(ports.clone());
         let lab = lab(config, 1000);
         for _ in 0..20 {
             let (content, from) = fetch(lab.address("tftp"), "test.bin", 512, 4);
             assert!(content == lab.content);
-            assert!((64990..=64997).contains(&from.port()), "{from}");
+            assert!(ports.contains(&from.port()), "{from}");
         }
     }
 }

@@ -115,6 +115,11 @@ impl Sim {
         SocketId(self.sockets.len() as u32 - 1)
     }
 
+    /// Somebody's socket is closed.
+    pub(crate) fn detach(&mut self, socket: SocketId) {
+        self.sockets[socket.0 as usize].set_port(0);
+    }
+
     /// A machine.
     pub(crate) fn add_host(&mut self, address: SocketAddr, host: Box<dyn Host>) {
         self.hosts.insert(address, host);

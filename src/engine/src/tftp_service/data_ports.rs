@@ -2,8 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use crate::driver::{Driver, SocketId};
+
+/// While none can be had, they are tried no more often than this, however many machines ask.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// The data ports of one worker, opened when they are first needed.
 #[derive(Debug)]
@@ -11,6 +15,7 @@ pub(crate) struct DataPorts {
     addresses: Vec<IpAddr>,
     ports: Vec<Port>,
     next: usize,
+    try_again: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -40,6 +45,7 @@ impl DataPorts {
             addresses,
             ports: ports.collect(),
             next: 0,
+            try_again: None,
         }
     }
 
@@ -50,19 +56,50 @@ impl DataPorts {
             .iter()
             .copied()
             .find(|ip| ip.is_ipv6() == v6)?;
+        if let Some(socket) = self.in_turn(driver, ip) {
+            return Some(socket);
+        }
+        // Whoever had them may have ended: a server before this one, whose sockets the kernel
+        // closes a while after it.
+        let now = driver.now();
+        if self.try_again.is_some_and(|at| now < at) {
+            return None;
+        }
+        self.try_again = Some(now + TRY_AGAIN);
+        for port in &mut self.ports {
+            port.give_another_try(v6);
+        }
+        self.in_turn(driver, ip)
+    }
+
+    fn in_turn<D: Driver>(&mut self, driver: &mut D, ip: IpAddr) -> Option<SocketId> {
         for _ in 0..self.ports.len() {
             let at = self.next % self.ports.len();
             self.next = at + 1;
             let port = &mut self.ports[at];
-            let state = if v6 { &mut port.v6 } else { &mut port.v4 };
+            let number = port.number;
+            let state = port.state(ip.is_ipv6());
             if matches!(state, State::Closed) {
-                *state = open(driver, SocketAddr::new(ip, port.number));
+                *state = open(driver, SocketAddr::new(ip, number));
             }
             if let State::Open(socket) = *state {
                 return Some(socket);
             }
         }
         None
+    }
+}
+
+impl Port {
+    fn state(&mut self, v6: bool) -> &mut State {
+        if v6 { &mut self.v6 } else { &mut self.v4 }
+    }
+
+    fn give_another_try(&mut self, v6: bool) {
+        let state = self.state(v6);
+        if matches!(state, State::Taken) {
+            *state = State::Closed;
+        }
     }
 }
 
@@ -77,5 +114,37 @@ fn open<D: Driver>(driver: &mut D, address: SocketAddr) -> State {
             tracing::warn!(%address, %error, "a TFTP data port cannot be opened: left out");
             State::Taken
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::driver::sim::{Sim, Weather};
+
+    #[test]
+    fn ports_that_others_gave_back_are_found_a_second_later() {
+        let calm = Weather {
+            loss: 0,
+            twice: 0,
+            late: 0,
+            delay: Duration::ZERO,
+        };
+        let mut driver = Sim::new(1, calm);
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let theirs = [64001, 64002].map(|port| driver.attach(SocketAddr::new(ip, port)));
+        let mut ports = DataPorts::new(vec![ip], 64001..=64002);
+        assert_eq!(ports.take(&mut driver, false), None);
+        for socket in theirs {
+            driver.detach(socket);
+        }
+        assert_eq!(ports.take(&mut driver, false), None);
+        let later = driver.now() + TRY_AGAIN;
+        driver.wait(Some(later)).unwrap();
+        let [first, second, third] = [(); 3].map(|()| ports.take(&mut driver, false).unwrap());
+        assert_ne!(first, second);
+        assert_eq!(first, third);
     }
 }
