@@ -199,7 +199,7 @@ fn machine_program(
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::udp::{Use, bind};
@@ -241,18 +241,20 @@ mod tests {
 
     const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
 
-    /// How many datagrams wait at each socket.
-    fn waiting(sockets: &[UdpSocket]) -> Vec<usize> {
-        let count = |socket: &UdpSocket| {
-            let mut packet = [0; 16];
-            std::iter::from_fn(|| socket.recv(&mut packet).ok()).count()
-        };
-        sockets.iter().map(count).collect()
-    }
-
-    fn settle() {
-        // Loopback delivers within the sender's call, but not on every kernel.
-        std::thread::sleep(Duration::from_millis(20));
+    /// How many datagrams came to each socket, once so many are there.
+    fn taken(sockets: &[UdpSocket], sent: usize) -> Vec<usize> {
+        let mut taken = vec![0; sockets.len()];
+        let end = Instant::now() + Duration::from_secs(60);
+        // A busy kernel delivers after the sender's call.
+        while taken.iter().sum::<usize>() < sent {
+            assert!(Instant::now() < end, "{taken:?} of {sent}");
+            std::thread::sleep(Duration::from_millis(1));
+            for (taken, socket) in taken.iter_mut().zip(sockets) {
+                let mut packet = [0; 16];
+                *taken += std::iter::from_fn(|| socket.recv(&mut packet).ok()).count();
+            }
+        }
+        taken
     }
 
     #[test]
@@ -266,10 +268,9 @@ mod tests {
                 let client = UdpSocket::bind((ip, 0)).unwrap();
                 client.send_to(b"request", at).unwrap();
             }
-            settle();
-            let mut waiting = waiting(&sockets);
-            waiting.sort_unstable();
-            assert_eq!(waiting, [0, 0, 0, 64], "{ip}");
+            let mut taken = taken(&sockets, 64);
+            taken.sort_unstable();
+            assert_eq!(taken, [0, 0, 0, 64], "{ip}");
         }
     }
 
@@ -283,10 +284,9 @@ mod tests {
                 let client = UdpSocket::bind((Ipv4Addr::new(127, 0, 7 + high, low), 0)).unwrap();
                 client.send_to(b"request", at).unwrap();
             }
-            settle();
-            let waiting = waiting(&sockets);
-            assert_eq!(waiting.iter().sum::<usize>(), 240);
-            assert!(waiting.iter().all(|n| (40..=80).contains(n)), "{waiting:?}");
+            let taken = taken(&sockets, 240);
+            assert_eq!(taken.iter().sum::<usize>(), 240);
+            assert!(taken.iter().all(|n| (40..=80).contains(n)), "{taken:?}");
         }
     }
 
@@ -300,8 +300,7 @@ mod tests {
             let mut before = None;
             for to in [Ipv4Addr::LOCALHOST, LOOPBACK_BROADCAST] {
                 client.send_to(&request(machine), (to, port)).unwrap();
-                std::thread::sleep(Duration::from_millis(1));
-                let took = waiting(&sockets);
+                let took = taken(&sockets, 1);
                 assert_eq!(took.iter().sum::<usize>(), 1, "{to}: {took:?}");
                 assert_eq!(*before.get_or_insert_with(|| took.clone()), took);
             }
@@ -327,8 +326,7 @@ mod tests {
         for packet in short.chain([&whole[..239], &answer, &other]) {
             for to in [Ipv4Addr::LOCALHOST, LOOPBACK_BROADCAST] {
                 client.send_to(packet, (to, port)).unwrap();
-                std::thread::sleep(Duration::from_millis(1));
-                let took = waiting(&sockets);
+                let took = taken(&sockets, 1);
                 assert_eq!(took, [0, 0, 0, 0, 1], "{} bytes to {to}", packet.len());
             }
         }
