@@ -15,7 +15,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
-#[path = "programs/postgres.rs"]
+#[path = "../../../tests/fixtures/postgres.rs"]
 mod postgres;
 
 /// Longer than any answer takes on a slow machine.

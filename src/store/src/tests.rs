@@ -8,4 +8,6 @@ mod history;
 mod lab;
 mod machines;
 mod migration;
+#[path = "../../../tests/fixtures/postgres.rs"]
+mod postgres;
 mod spool;
