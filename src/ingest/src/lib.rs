@@ -214,6 +214,13 @@ impl Ingest {
         })
     }
 
+    /// Waits until what the last run has left is published, which takes some milliseconds: nothing
+    /// is copied before that. `false`: it was not within `limit`, as with a folder on a server that
+    /// does not answer.
+    pub fn recalled(&self, limit: Duration) -> bool {
+        self.control.wait_published(limit)
+    }
+
     /// Waits until everything that was in the folder at the start is published. `false`: the
     /// ingest was stopped before that.
     pub fn first_pass(&self) -> bool {

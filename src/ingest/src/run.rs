@@ -525,6 +525,7 @@ impl Running {
             entries: snapshot.entries().len(),
         };
         self.setup.catalog.publish(snapshot);
+        self.setup.control.set_published();
         if std::mem::take(&mut self.changed) || !self.published {
             self.unsaved = true;
             (self.setup.report)(report);

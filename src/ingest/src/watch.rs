@@ -24,6 +24,7 @@ pub(crate) struct Control {
 
 #[derive(Debug, Default)]
 struct State {
+    published: bool,
     ready: bool,
     stopped: bool,
     dirty: bool,
@@ -52,6 +53,14 @@ impl Control {
         state.ready
     }
 
+    /// `false`: nothing was published within `limit`, or the thread was stopped before.
+    pub(crate) fn wait_published(&self, limit: Duration) -> bool {
+        let waiting = |state: &mut State| !state.published && !state.stopped;
+        let waited = self.changed.wait_timeout_while(self.lock(), limit, waiting);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.published
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         self.lock().ready
     }
@@ -62,6 +71,11 @@ impl Control {
 
     pub(crate) fn is_dirty(&self) -> bool {
         self.lock().dirty
+    }
+
+    pub(crate) fn set_published(&self) {
+        self.lock().published = true;
+        self.changed.notify_all();
     }
 
     pub(crate) fn set_ready(&self) {

@@ -45,6 +45,8 @@ const ASKS_MAX: usize = 4096;
 const FILES_MAX: usize = 1024;
 /// Events that may wait for the control plane.
 const EVENTS_MAX: usize = 65_536;
+/// How long machines are not answered for the images folder's sake.
+const RECALL: Duration = Duration::from_secs(2);
 /// How long transfers may go on after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How often certificate and addresses are looked at.
@@ -150,6 +152,7 @@ impl Server {
         let known = kept.machines.known();
         classifier.know(known.borrow().iter().copied());
         classifier.join(&engine);
+        let ingest = start_ingest(&config, &shared).await?;
         let engine = start_engine(engine, asks, wanted, pages)?;
         let approvals = Arc::clone(&kept.approvals);
         remote::answer_questions(questions, engine.replies(), Arc::clone(&runner), approvals)?;
@@ -161,7 +164,7 @@ impl Server {
         tokio::spawn(Arc::clone(&kept.machines).follow(&clients));
         let server = Self {
             engine,
-            ingest: Arc::new(start_ingest(&config, &shared)?),
+            ingest,
             pins: start_pins(&config, &shared)?,
             policy: shared.policy,
             runner,
@@ -488,13 +491,28 @@ fn authority_config(config: &Config) -> AuthorityConfig {
     }
 }
 
-fn start_ingest(config: &Config, shared: &Shared) -> anyhow::Result<Ingest> {
+/// Waits for what was served before the restart, so that no machine in the middle of its boot hears
+/// that its file is not there.
+async fn start_ingest(config: &Config, shared: &Shared) -> anyhow::Result<Arc<Ingest>> {
     let ingest = IngestConfig::new(&config.images, &config.data);
     let metrics = Arc::clone(&shared.metrics);
     let published = Arc::clone(&shared.catalog);
     let report = move |report| translate::log_report(&report, &published, &metrics);
-    Ingest::start(ingest, Arc::clone(&shared.catalog), report)
-        .map_err(|error| anyhow::anyhow!("{error} [{}]", error.code()))
+    let ingest = Ingest::start(ingest, Arc::clone(&shared.catalog), report)
+        .map_err(|error| anyhow::anyhow!("{error} [{}]", error.code()))?;
+    let ingest = Arc::new(ingest);
+    let waited = Arc::clone(&ingest);
+    let recalled = tokio::task::spawn_blocking(move || waited.recalled(RECALL)).await;
+    if !recalled.unwrap_or(false) {
+        warn!(
+            code = "ingest.slow",
+            "the images folder {} cannot be looked through in {} s: until it is, machines hear \
+             that there are no images",
+            config.images.display(),
+            RECALL.as_secs()
+        );
+    }
+    Ok(ingest)
 }
 
 fn start_pins(config: &Config, shared: &Shared) -> anyhow::Result<Pins> {

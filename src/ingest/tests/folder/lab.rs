@@ -10,7 +10,7 @@ use bootstorm_catalog::{Catalog, Snapshot};
 use bootstorm_ingest::{Ingest, IngestConfig, Report};
 
 /// Far longer than anything takes that works.
-const BOUND: Duration = Duration::from_secs(60);
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
 pub(crate) struct Lab {
     _dir: tempfile::TempDir,
@@ -61,12 +61,18 @@ impl Lab {
 
     /// Starts an ingest and waits for its first pass.
     pub(crate) fn start(&self) -> Running {
+        let running = self.begin();
+        assert!(running.ingest.first_pass());
+        running
+    }
+
+    /// Starts an ingest.
+    pub(crate) fn begin(&self) -> Running {
         let catalog = Arc::new(Catalog::default());
         let reports = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&reports);
         let report = move |report| kept.lock().unwrap().push(report);
         let ingest = Ingest::start(self.config.clone(), Arc::clone(&catalog), report).unwrap();
-        assert!(ingest.first_pass());
         Running {
             ingest,
             catalog,

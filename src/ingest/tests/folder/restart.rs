@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use crate::lab::Lab;
+use crate::lab::{BOUND, Lab};
 
 #[test]
 fn a_restart_copies_and_hashes_nothing() {
@@ -18,6 +18,17 @@ fn a_restart_copies_and_hashes_nothing() {
     assert_eq!(second.copied(), 0, "{:?}", second.reports());
     assert_eq!(second.snapshot().file("a.bin").unwrap().etag(), etag);
     assert_eq!(second.snapshot().files().count(), 2);
+}
+
+#[test]
+fn what_was_served_before_is_there_at_once_whatever_there_is_to_copy() {
+    let lab = Lab::new();
+    lab.write("before.img", "before");
+    drop(lab.start());
+    lab.write("new.img", vec![7; 64 << 20]);
+    let second = lab.begin();
+    assert!(second.ingest.recalled(BOUND));
+    assert!(second.snapshot().file("before.img").is_ok());
 }
 
 #[test]
