@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything that CI runs, in order, with headings and times.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -227,7 +229,7 @@ fn rustdoc(_: &Arguments) -> Result<Count> {
     ))
 }
 
-fn tests(arguments: &Arguments, packages: &[&str]) -> Result<Count> {
+fn tests(arguments: &Arguments, packages: &[impl AsRef<OsStr>]) -> Result<Count> {
     let mut cargo = workspace::cargo();
     cargo
         .args(["test", "--quiet", "--no-fail-fast"])
@@ -284,7 +286,15 @@ fn kernel(arguments: &Arguments) -> Result<Count> {
             "programs are loaded into the kernel by root: sudo -E cargo xtask test kernel"
         )));
     }
-    tests(arguments, &["--package", KERNEL_TESTS])
+    // With the packages of the step before, and so with their features: alone, much would be
+    // built once more.
+    let mut chosen = vec!["--workspace".to_owned()];
+    for file in fs::read_dir(workspace::root().join("tests/kernel/tests"))? {
+        let name = file?.path();
+        let name = name.file_stem().unwrap_or_default().to_string_lossy();
+        chosen.extend(["--test".to_owned(), name.into_owned()]);
+    }
+    tests(arguments, &chosen)
 }
 
 fn firmware(arguments: &Arguments) -> Result<Count> {
